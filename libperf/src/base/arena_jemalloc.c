@@ -1,0 +1,59 @@
+/* arena_jemalloc.c - an arena is a jemalloc arena of its own. */
+#include "arena.h"
+
+#include <jemalloc/jemalloc.h>
+#include <stdio.h>
+
+perf_err
+perfi_arena_open(perfi_arena *arena)
+{
+    size_t size = sizeof arena->index;
+    /* the only way this fails is the table of 4,095 arenas */
+    if (je_mallctl("arenas.create", &arena->index, &size, NULL, 0))
+        return PERF_ERR_FULL;
+    return PERF_OK;
+}
+
+void
+perfi_arena_close(perfi_arena *arena)
+{
+    char name[64];
+    snprintf(name, sizeof name, "arena.%u.destroy", arena->index);
+    je_mallctl(name, NULL, NULL, NULL, 0);
+}
+
+void *
+perfi_arena_alloc(size_t size_bytes, void *ctx)
+{
+    perfi_arena *arena = ctx;
+    /* no thread cache: it would keep freed blocks from their arena */
+    int flags = MALLOCX_ARENA(arena->index) | MALLOCX_TCACHE_NONE |
+        MALLOCX_ZERO | MALLOCX_ALIGN(16);
+    void *memory = je_mallocx(size_bytes ? size_bytes : 1, flags);
+    if (memory)
+        perfi_arena_count(arena, size_bytes);
+    return memory;
+}
+
+void
+perfi_arena_free(void *memory, size_t size_bytes, void *ctx)
+{
+    if (!memory)
+        return;
+    perfi_arena_count(ctx, -(uint64_t)size_bytes);
+    je_dallocx(memory, MALLOCX_TCACHE_NONE);
+}
+
+const char *
+perf_allocator_name(void)
+{
+    static char name[48]; /* every caller writes the same bytes */
+    const char *version = "";
+    size_t size = sizeof version;
+    je_mallctl("version", &version, &size, NULL, 0);
+    int digits = 0; /* of "5.3.0-0-g54eaed…" the part a user knows */
+    while (version[digits] && version[digits] != '-')
+        digits++;
+    snprintf(name, sizeof name, "jemalloc %.*s", digits, version);
+    return name;
+}

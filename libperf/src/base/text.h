@@ -1,0 +1,18 @@
+/* text.h - cutting UTF-8 between characters. */
+#ifndef PERFI_TEXT_H
+#define PERFI_TEXT_H
+#include <stddef.h>
+
+/** The longest prefix of at most `limit` bytes that does not split a
+ *  character. Bytes that are not UTF-8 are cut where they are. */
+static inline size_t
+perfi_text_cut(const char *text, size_t length, size_t limit)
+{
+    if (length <= limit)
+        return length;
+    size_t cut = limit;
+    while (cut > 0 && limit - cut < 4 && ((unsigned char)text[cut] & 0xC0) == 0x80)
+        cut--;
+    return ((unsigned char)text[cut] & 0xC0) == 0x80 ? limit : cut;
+}
+#endif

@@ -1,0 +1,178 @@
+/* image.c - checks a copied segment and makes tables of its names and series. */
+#include "image.h"
+
+#include <string.h>
+
+perf_err
+perfi_image_check_header(const perfi_header *h, uint64_t size)
+{
+    if (h->magic != PERFI_MAGIC)
+        return PERF_ERR_CORRUPT;
+    if (h->layout != PERFI_LAYOUT_VERSION)
+        return PERF_ERR_VERSION;
+    uint64_t used = perfi_get(&h->used_bytes);
+    if (h->header_bytes != sizeof *h || h->names_max != PERF_NAMES_MAX ||
+        h->max_bytes > (UINT64_C(1) << 36) || h->max_bytes < PERFI_CHUNK ||
+        used < PERFI_CHUNK || size < PERFI_CHUNK ||
+        (used > size && h->max_bytes > size))
+        return PERF_ERR_CORRUPT;
+    return PERF_OK;
+}
+
+static void *
+allocate(const perf_allocator *a, size_t count, size_t size)
+{
+    return a->alloc(count * size, a->ctx);
+}
+
+static void
+release(const perf_allocator *a, void *memory, size_t count, size_t size)
+{
+    a->free(memory, count * size, a->ctx);
+}
+
+/* Where a name's text lies, or NULL when the entry is nonsense. */
+static const char *
+find_text(const perfi_image *image, uint64_t entry, uint32_t *length)
+{
+    uint64_t at = entry >> 16;
+    *length = entry >> 8 & 0xff;
+    if (!at || !*length || *length > PERF_TEXT_MAX_BYTES ||
+        at > image->size || *length > image->size - at)
+        return NULL;
+    return (const char *)image->bytes + at;
+}
+
+static perf_err
+index_names(perfi_image *image, const perf_allocator *a)
+{
+    static const char other[] = "(other)";
+    const perfi_header *h = perfi_image_header(image);
+    const perfi_name_entry *entries =
+        (const void *)(image->bytes + PERFI_NAMES_AT);
+    uint64_t n = atomic_load_explicit(&h->names, memory_order_acquire);
+    if (n > PERF_NAMES_MAX) {
+        n = PERF_NAMES_MAX;
+        image->damaged++;
+    }
+    image->names = (uint32_t)n;
+    image->texts_size = n * (PERF_TEXT_MAX_BYTES + 1) + sizeof other;
+    image->name = allocate(a, n + 1, sizeof *image->name);
+    image->texts = allocate(a, image->texts_size, 1);
+    if (!image->name || !image->texts)
+        return PERF_ERR_NOMEM;
+    uint32_t end = 0;
+    for (uint32_t i = 0; i < image->names; i++) {
+        uint64_t entry = perfi_get(&entries[i].text);
+        uint32_t length;
+        const char *text = find_text(image, entry, &length);
+        uint32_t kind = entry & 0xff;
+        if (!text) {
+            image->damaged += entry >> 8 != 0; /* 0: there was no room */
+            text = other;
+            length = sizeof other - 1;
+        }
+        if (kind >= PERF_KIND_COUNT)
+            kind = PERF_KIND_SPAN;
+        image->name[i] = (perfi_image_name){end, kind};
+        memcpy(image->texts + end, text, length);
+        /* a text is shown to people and put into files: no NUL, no escape */
+        for (uint32_t k = 0; k < length; k++)
+            if ((unsigned char)image->texts[end + k] < ' ')
+                image->texts[end + k] = ' ';
+        end += length + 1;
+    }
+    return PERF_OK;
+}
+
+typedef void (*series_fn)(perfi_image *image, uint32_t offset, uint32_t name);
+
+static void
+count_series(perfi_image *image, uint32_t offset, uint32_t name)
+{
+    (void)offset;
+    image->series_of[name + 1]++;
+    image->series++;
+}
+
+static void
+place_series(perfi_image *image, uint32_t offset, uint32_t name)
+{
+    image->series_at[image->series_of[name]++] = offset;
+}
+
+static void
+each_series(perfi_image *image, const perfi_image_block *block, series_fn fn)
+{
+    const perfi_block *b =
+        perfi_image_at(image, block->offset, sizeof *b);
+    uint32_t offset =
+        b ? atomic_load_explicit(&b->series, memory_order_acquire) : 0;
+    while (offset) {
+        const perfi_series *s = perfi_image_at(image, offset, sizeof *s);
+        if (!s || s->next >= offset) { /* lists lead to smaller offsets */
+            image->damaged++;
+            return;
+        }
+        if (s->name < image->names)
+            fn(image, offset, s->name);
+        offset = s->next;
+    }
+}
+
+static perf_err
+index_series(perfi_image *image, const perfi_image_block *blocks, uint32_t n,
+             const perf_allocator *a)
+{
+    image->series_of = allocate(a, image->names + 2u, sizeof(uint32_t));
+    if (!image->series_of)
+        return PERF_ERR_NOMEM;
+    for (uint32_t i = 0; i < n; i++)
+        each_series(image, &blocks[i], count_series);
+    image->series_at = allocate(a, image->series + 1u, sizeof(uint32_t));
+    if (!image->series_at)
+        return PERF_ERR_NOMEM;
+    for (uint32_t i = 0; i <= image->names; i++)
+        image->series_of[i + 1] += image->series_of[i];
+    uint32_t damaged = image->damaged; /* seen once is enough */
+    for (uint32_t i = 0; i < n; i++)
+        each_series(image, &blocks[i], place_series);
+    image->damaged = damaged;
+    /* placing moved each start to its end, which is the next one's start */
+    for (uint32_t i = image->names + 1; i > 0; i--)
+        image->series_of[i] = image->series_of[i - 1];
+    image->series_of[0] = 0;
+    return PERF_OK;
+}
+
+static void
+free_tables(perfi_image *image, const perf_allocator *a)
+{
+    release(a, image->name, image->names + 1u, sizeof *image->name);
+    release(a, image->texts, image->texts_size, 1);
+    release(a, image->series_of, image->names + 2u, sizeof(uint32_t));
+    release(a, image->series_at, image->series + 1u, sizeof(uint32_t));
+    image->name = NULL;
+    image->texts = NULL;
+    image->series_of = image->series_at = NULL;
+}
+
+perf_err
+perfi_image_index(perfi_image *image, const perfi_image_block *blocks,
+                  uint32_t n, const perf_allocator *allocator)
+{
+    perf_err err = index_names(image, allocator);
+    if (!err)
+        err = index_series(image, blocks, n, allocator);
+    if (err)
+        free_tables(image, allocator);
+    return err;
+}
+
+void
+perfi_image_free(perfi_image *image, const perf_allocator *allocator)
+{
+    free_tables(image, allocator);
+    release(allocator, image->bytes, image->size, 1);
+    *image = (perfi_image){0};
+}

@@ -1,0 +1,64 @@
+/* image.h - a checked copy of a segment's bytes: what the reader works on.
+ *
+ * Nothing in the bytes is believed. A pointer into them comes from
+ * perfi_image_at() alone, which knows where they end; a list is followed only
+ * towards smaller offsets; a count is bounded by what it counts. */
+#ifndef PERFI_IMAGE_H
+#define PERFI_IMAGE_H
+#include "layout.h"
+
+/** One thread's block, and how far its records have been given out. */
+typedef struct perfi_image_block {
+    uint32_t offset;      /* of the perfi_block, in units */
+    uint64_t head_before; /* looked at before the copy: whole up to here */
+    uint64_t head_after;  /* and after it: written over up to here */
+    uint64_t chunk;       /* next record: number of its chunk, */
+    uint32_t place;       /* place in it (0: at its start), */
+    uint64_t record;      /* and its number in the ring */
+} perfi_image_block;
+
+typedef struct perfi_image_name {
+    uint32_t text; /* in `texts` */
+    uint32_t kind;
+} perfi_image_name;
+
+typedef struct perfi_image {
+    unsigned char *bytes;
+    size_t size;
+    uint32_t names;
+    perfi_image_name *name; /* `names` of them */
+    char *texts;            /* each ends in NUL */
+    size_t texts_size;
+    uint32_t series;        /* of all threads, ordered by name */
+    uint32_t *series_at;    /* `series` offsets */
+    uint32_t *series_of;    /* names + 1: where a name's series begin */
+    uint32_t damaged;       /* parts that were skipped */
+} perfi_image;
+
+/** Something of `bytes` length at an offset in units, or NULL. */
+static inline const void *
+perfi_image_at(const perfi_image *image, uint32_t offset, size_t bytes)
+{
+    uint64_t at = (uint64_t)offset * PERFI_UNIT;
+    return at && at + bytes <= image->size ? image->bytes + at : NULL;
+}
+
+static inline const perfi_header *
+perfi_image_header(const perfi_image *image)
+{
+    return (const perfi_header *)(const void *)image->bytes;
+}
+
+/** Check the header and make the tables of names and series. `bytes` and
+ *  `size` are set. On error nothing is left allocated but `bytes`.
+ *  @param blocks  offsets of the blocks, `n` of them. */
+perf_err perfi_image_index(perfi_image *image, const perfi_image_block *blocks,
+                           uint32_t n, const perf_allocator *allocator);
+
+/** Free the tables and the bytes. */
+void perfi_image_free(perfi_image *image, const perf_allocator *allocator);
+
+/** The header says that this is a segment of our layout. */
+perf_err perfi_image_check_header(const perfi_header *header, uint64_t size);
+
+#endif

@@ -1,0 +1,168 @@
+/* layout.h - what lies where in a segment file. The writer and the reader share
+ * this file and nothing else.
+ *
+ *   chunk 0   header | table of names | texts of names
+ *   chunk 1…  texts of names, thread blocks, spaces of threads, ring chunks,
+ *             in the order in which they were asked for
+ *
+ * A file grows by chunks of 64 KiB. Everything is found from the header by
+ * offsets from the start of the file; offset 0 means "none". Lists are linked
+ * from new to old, so every link points to a smaller offset: a reader cannot
+ * run in circles.
+ *
+ * Who writes: the header and the names under the writer's lock; a thread block
+ * and all that hangs on it by the thread that owns it. The one exception is
+ * the id of an open span's slot: 0 means that it is the owner's to fill, any
+ * other value that it belongs to whoever ends the span. */
+#ifndef PERFI_LAYOUT_H
+#define PERFI_LAYOUT_H
+#include "../metrics/buckets.h"
+#include "../metrics/counters.h"
+
+#include <libperf/reader.h>
+
+enum {
+    PERFI_LAYOUT_VERSION = 1,
+    PERFI_CHUNK = 64 * 1024,
+    PERFI_RING_CHUNKS_MAX = 16384, /* of one thread: 1 GiB */
+    PERFI_SLOT_GROUPS = 16,
+    PERFI_GROUP_SLOTS = 64, /* a group fills half a chunk */
+    PERFI_CELLS = 28,       /* attribute cells of one span */
+    PERFI_UNIT = 16,        /* records and cells are multiples of it */
+};
+
+#define PERFI_MAGIC UINT64_C(0x31304652455062) /* "bPERF01" */
+
+/* ---- header ---- */
+
+typedef struct perfi_name_entry {
+    _Atomic uint64_t text; /* offset << 16 | length << 8 | kind */
+} perfi_name_entry;
+
+typedef struct perfi_header {
+    uint64_t magic;
+    uint32_t layout; /* PERFI_LAYOUT_VERSION */
+    uint32_t header_bytes;
+    uint64_t pid, uid;
+    uint64_t trace_hi;
+    uint64_t max_bytes;
+    uint32_t clock; /* 0 monotonic, 1 tsc */
+    uint32_t names_max;
+    uint64_t first_ticks, first_mono_ns; /* anchor at the start */
+    char service[64], command[192], version[16];
+
+    perfi_counter scale; /* ns per tick, 32.32 fixed point; gets better */
+    perfi_counter wall_offset_ns; /* CLOCK_REALTIME - CLOCK_MONOTONIC */
+    perfi_counter latest_ticks;   /* last sign of life, about once a second */
+    perfi_counter finished;       /* 1: ended in good order */
+    perfi_counter used_bytes;     /* release: chunks below it are reserved */
+    perfi_counter names;          /* release: entries below it are whole */
+    perfi_counter blocks; /* offset of the newest thread block; release */
+    perfi_counter names_over, names_cut;
+    perfi_counter dropped_records; /* of threads that got no block; atomic add */
+    perfi_counter dropped_values, dropped_attributes;
+} perfi_header;
+
+/* ---- thread block: one chunk, reused by a later thread ---- */
+
+/** The latencies and totals of one name in one thread. Linked per thread. */
+typedef struct perfi_series {
+    uint32_t name, kind;
+    uint32_t next; /* offset / PERFI_UNIT of an older one */
+    uint32_t pad;
+    perfi_counter errors, cancelled;
+    perfi_counter sum, max;
+    perfi_counter min;       /* UINT64_MAX while there is none */
+    perfi_counter unplaced;  /* counted, but no page could be had */
+    perfi_counter gauge;     /* bits of a double */
+    perfi_counter gauge_ticks;
+    perfi_counter quantity_sum[PERF_QUANTITIES_MAX];
+    _Atomic uint32_t quantity_key[PERF_QUANTITIES_MAX]; /* 0: unused */
+    _Atomic uint32_t pages[PERFI_PAGES + 2]; /* offset / PERFI_UNIT of 128 counters;
+                                            release after the page is there;
+                                            two more keep the size even */
+} perfi_series;
+
+/** An attribute: this first cell, whose last 8 bytes hold the value or the
+ *  first bytes of a text that goes on in `more` further cells. */
+typedef struct perfi_cell {
+    uint32_t key;
+    uint8_t type; /* perf_attribute_type */
+    uint8_t more;
+    uint16_t length; /* of a text */
+    uint64_t value;
+} perfi_cell;
+
+/** A place where a span is visible while it is open. */
+typedef struct perfi_slot {
+    perfi_counter id; /* release when filled (pairs with the reader's copy
+                         of the file), 0 when free */
+    perfi_counter parent, start_ticks, trace_hi, trace_lo;
+    _Atomic uint32_t name, task;
+    _Atomic uint32_t cells, attributes; /* used */
+    uint32_t block; /* whose slot it is: offset / PERFI_UNIT; constant */
+    uint32_t pad;
+    perfi_cell cell[PERFI_CELLS];
+} perfi_slot;
+
+typedef struct perfi_block {
+    uint32_t next; /* offset / PERFI_UNIT of an older block */
+    uint32_t ring_chunks_max;
+    _Atomic uint32_t thread; /* system id of the owner; 0: free */
+    _Atomic uint32_t series; /* offset / PERFI_UNIT of the newest */
+    _Atomic uint32_t groups[PERFI_SLOT_GROUPS]; /* offset / PERFI_UNIT */
+
+    /* Ring. Position = number of the chunk (counted since the start) times
+     * PERFI_CHUNK, plus the place in it. Chunk n lies at ring n while the
+     * ring grows; once `ring_wrapped`, at ring n % ring_chunks. */
+    perfi_counter head; /* next byte to be written; release after a record,
+                           and before a chunk is written over */
+    _Atomic uint32_t ring_chunks, ring_wrapped;
+    _Atomic uint32_t ring; /* newest ring chunk: offset / PERFI_UNIT; linked
+                              through perfi_ring_chunk.older */
+
+    perfi_counter dropped_records, dropped_values, dropped_attributes;
+    perfi_counter cut_texts, spans_unseen;
+} perfi_block;
+
+/* ---- ring ---- */
+
+typedef struct perfi_ring_chunk {
+    perfi_counter number; /* of the chunk, as in positions */
+    perfi_counter first;  /* how many records came before, in this ring */
+    uint32_t older;       /* offset / PERFI_UNIT of the chunk made before */
+    uint32_t index;       /* its place in the ring: 0, 1, 2, … */
+    uint64_t pad;
+} perfi_ring_chunk;
+
+/** A record: this, then its attribute cells. Starts with a word that is 0
+ *  where a chunk has no more records. */
+typedef struct perfi_record {
+    uint8_t type;       /* perf_record_type */
+    uint8_t units;      /* whole length in PERFI_UNITs */
+    uint8_t status;     /* perf_status, or level */
+    uint8_t attributes; /* how many */
+    uint32_t name;
+    uint64_t start_ticks, end_ticks;
+    uint64_t id, parent;
+    uint64_t trace_hi, trace_lo;
+    uint32_t task, thread;
+} perfi_record;
+
+_Static_assert(sizeof(perfi_record) == 64, "one cache line");
+_Static_assert(sizeof(perfi_cell) == PERFI_UNIT, "one unit");
+_Static_assert(sizeof(perfi_slot) == 512, "a group is half a chunk");
+_Static_assert(sizeof(perfi_series) % PERFI_UNIT == 0, "offsets are in units");
+_Static_assert(sizeof(perfi_ring_chunk) == 32, "records stay aligned");
+_Static_assert(sizeof(((perf_record *)0)->cells) == PERFI_CELLS * PERFI_UNIT,
+               "a public record holds every cell");
+_Static_assert(sizeof(perfi_header) + PERF_NAMES_MAX * sizeof(perfi_name_entry)
+                   < PERFI_CHUNK,
+               "the header and the table of names share the first chunk");
+
+/* Texts of names begin here in chunk 0. */
+#define PERFI_NAMES_AT sizeof(perfi_header)
+#define PERFI_TEXTS_AT \
+    (PERFI_NAMES_AT + PERF_NAMES_MAX * sizeof(perfi_name_entry))
+
+#endif

@@ -1,0 +1,20 @@
+/* reader.h - the reader's parts: lifecycle (reader.c), totals (totals.c) and
+ * records (records.c). */
+#ifndef PERFI_READER_H
+#define PERFI_READER_H
+#include "image.h"
+
+struct perf_reader {
+    const perf_allocator *allocator;
+    int fd;    /* -1: read from memory, there is no refresh */
+    bool self; /* this process's own segment */
+    perfi_image image;
+    uint32_t blocks, blocks_room;
+    perfi_image_block *block; /* in the order of their offsets */
+    uint64_t lost;
+};
+
+/** Ticks of the segment's clock to CLOCK_MONOTONIC of its machine. */
+uint64_t perfi_reader_ns(const perf_reader *reader, uint64_t ticks);
+
+#endif

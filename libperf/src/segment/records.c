@@ -1,0 +1,270 @@
+/* records.c - walks the rings: each finished record once, losses counted. */
+#include "reader.h"
+
+#include <string.h>
+
+enum { CHUNK_HEAD = sizeof(perfi_ring_chunk) };
+
+/* ---- from the file's form to the public one ---- */
+
+static void
+convert(const perf_reader *r, const perfi_record *from, perf_record *to)
+{
+    uint32_t cells = from->units - (uint32_t)sizeof *from / PERFI_UNIT;
+    *to = (perf_record){
+        .type = from->type,
+        .status = from->status,
+        .name = from->name,
+        .attributes = from->attributes,
+        .start_ns = perfi_reader_ns(r, from->start_ticks),
+        .end_ns = perfi_reader_ns(r, from->end_ticks),
+        .id = from->id,
+        .parent = from->parent,
+        .trace_hi = from->trace_hi,
+        .trace_lo = from->trace_lo,
+        .task = from->task,
+        .thread = from->thread,
+    };
+    if (cells > PERFI_CELLS)
+        cells = PERFI_CELLS;
+    memcpy(to->cells, from + 1, cells * PERFI_UNIT);
+}
+
+bool
+perf_record_attribute(const perf_record *record, uint32_t index,
+                      perf_attribute *out)
+{
+    if (!record || !out || index >= record->attributes)
+        return false;
+    uint32_t at = 0;
+    perfi_cell cell;
+    for (uint32_t i = 0;; i++) {
+        if (at >= PERFI_CELLS)
+            return false;
+        memcpy(&cell, record->cells + at * PERFI_UNIT, sizeof cell);
+        if (at + 1u + cell.more > PERFI_CELLS)
+            return false;
+        if (i == index)
+            break;
+        at += 1u + cell.more;
+    }
+    uint32_t room = (uint32_t)sizeof cell.value + cell.more * PERFI_UNIT;
+    *out = (perf_attribute){.key = cell.key, .type = cell.type};
+    switch (cell.type) {
+    case PERF_ATTRIBUTE_INT: out->int_value = (int64_t)cell.value; return true;
+    case PERF_ATTRIBUTE_FLOAT:
+        memcpy(&out->float_value, &cell.value, sizeof out->float_value);
+        return true;
+    case PERF_ATTRIBUTE_NAME: out->name = (uint32_t)cell.value; return true;
+    case PERF_ATTRIBUTE_TEXT:
+        out->text = (const char *)record->cells + at * PERFI_UNIT +
+            offsetof(perfi_cell, value);
+        out->length = cell.length < room ? cell.length : room;
+        return true;
+    default: return false;
+    }
+}
+
+/* ---- rings ---- */
+
+typedef struct ring {
+    const perfi_block *block;
+    uint32_t chunks;
+    uint64_t last;   /* number of the chunk that was being written */
+    uint32_t last_end; /* and how far it is whole */
+    uint64_t oldest; /* number of the oldest that is still there */
+} ring;
+
+static bool
+look(const perf_reader *r, const perfi_image_block *at, ring *out)
+{
+    const perfi_block *b = perfi_image_at(&r->image, at->offset, sizeof *b);
+    if (!b)
+        return false;
+    uint32_t chunks = atomic_load_explicit(&b->ring_chunks,
+                                           memory_order_acquire);
+    if (!chunks || chunks > PERFI_RING_CHUNKS_MAX)
+        return false;
+    *out = (ring){
+        .block = b,
+        .chunks = chunks,
+        .last = at->head_before / PERFI_CHUNK,
+        .last_end = (uint32_t)(at->head_before % PERFI_CHUNK),
+    };
+    uint64_t newest = at->head_after / PERFI_CHUNK;
+    if (newest < out->last)
+        newest = out->last;
+    if (newest >= chunks)
+        out->oldest = newest - chunks + 1;
+    return true;
+}
+
+/* The bytes of chunk `number`, or NULL when they are not what they should be.
+ * The list leads from the newest chunk to the oldest: index falls by one. */
+static const unsigned char *
+chunk_at(const perf_reader *r, const ring *in, uint64_t number)
+{
+    uint32_t index = (uint32_t)(number % in->chunks);
+    uint32_t offset = atomic_load_explicit(&in->block->ring,
+                                           memory_order_acquire);
+    for (uint32_t steps = 0; offset && steps <= PERFI_RING_CHUNKS_MAX;
+         steps++) {
+        const unsigned char *bytes =
+            perfi_image_at(&r->image, offset, PERFI_CHUNK);
+        const perfi_ring_chunk *chunk = (const void *)bytes;
+        if (!chunk)
+            return NULL;
+        if (chunk->index == index)
+            return perfi_get(&chunk->number) == number ? bytes : NULL;
+        if (chunk->older >= offset)
+            return NULL;
+        offset = chunk->older;
+    }
+    return NULL;
+}
+
+/* Count what was skipped before this chunk; start at its first record. */
+static void
+enter_chunk(perf_reader *r, perfi_image_block *at, const unsigned char *bytes)
+{
+    const perfi_ring_chunk *chunk = (const void *)bytes;
+    uint64_t first = perfi_get(&chunk->first);
+    if (first > at->record)
+        r->lost += first - at->record;
+    at->record = first;
+    at->place = CHUNK_HEAD;
+}
+
+static const perfi_record *
+record_at(const unsigned char *bytes, uint32_t place, uint32_t end)
+{
+    const perfi_record *record = (const void *)(bytes + place);
+    uint32_t least = sizeof *record / PERFI_UNIT;
+    if (place + sizeof *record > end || record->units < least ||
+        place + record->units * (uint32_t)PERFI_UNIT > end)
+        return NULL;
+    return record;
+}
+
+static size_t
+read_chunk(perf_reader *r, perfi_image_block *at, const unsigned char *bytes,
+           uint32_t end, perf_record *out, size_t capacity)
+{
+    size_t n = 0;
+    const perfi_record *record;
+    while (n < capacity && (record = record_at(bytes, at->place, end))) {
+        at->place += record->units * (uint32_t)PERFI_UNIT;
+        at->record++;
+        if (record->type == PERF_RECORD_SPAN || record->type == PERF_RECORD_LOG)
+            convert(r, record, &out[n++]);
+    }
+    return n;
+}
+
+static size_t
+read_block(perf_reader *r, perfi_image_block *at, perf_record *out,
+           size_t capacity)
+{
+    ring in;
+    size_t n = 0;
+    if (!look(r, at, &in))
+        return 0;
+    if (at->chunk < in.oldest) {
+        at->chunk = in.oldest;
+        at->place = 0;
+    }
+    while (n < capacity && at->chunk <= in.last) {
+        uint32_t end = at->chunk == in.last ? in.last_end : PERFI_CHUNK;
+        const unsigned char *bytes =
+            end ? chunk_at(r, &in, at->chunk) : NULL;
+        if (bytes) {
+            if (!at->place)
+                enter_chunk(r, at, bytes);
+            n += read_chunk(r, at, bytes, end, out + n, capacity - n);
+            if (n == capacity)
+                break; /* perhaps not at the end of it */
+        }
+        if (at->chunk == in.last)
+            break; /* more will come here */
+        at->chunk++;
+        at->place = 0;
+    }
+    return n;
+}
+
+size_t
+perf_reader_records(perf_reader *r, perf_record *out, size_t capacity)
+{
+    size_t n = 0;
+    if (!r || !out)
+        return 0;
+    for (uint32_t i = 0; i < r->blocks && n < capacity; i++)
+        n += read_block(r, &r->block[i], out + n, capacity - n);
+    return n;
+}
+
+uint64_t
+perf_reader_lost(const perf_reader *r)
+{
+    return r ? r->lost : 0;
+}
+
+/* ---- open spans ---- */
+
+static void
+convert_open(const perf_reader *r, const perfi_block *b,
+             const perfi_slot *from, perf_record *to)
+{
+    uint32_t cells = atomic_load_explicit(&from->cells, memory_order_acquire);
+    uint32_t attributes = atomic_load_explicit(&from->attributes,
+                                               memory_order_relaxed);
+    *to = (perf_record){
+        .type = PERF_RECORD_SPAN,
+        .name = atomic_load_explicit(&from->name, memory_order_relaxed),
+        .attributes = attributes < PERF_SPAN_ATTRIBUTES_MAX
+            ? attributes
+            : PERF_SPAN_ATTRIBUTES_MAX,
+        .start_ns = perfi_reader_ns(r, perfi_get(&from->start_ticks)),
+        .id = perfi_get(&from->id),
+        .parent = perfi_get(&from->parent),
+        .trace_hi = perfi_get(&from->trace_hi),
+        .trace_lo = perfi_get(&from->trace_lo),
+        .task = atomic_load_explicit(&from->task, memory_order_relaxed),
+        .thread = atomic_load_explicit(&b->thread, memory_order_relaxed),
+    };
+    if (cells > PERFI_CELLS)
+        cells = PERFI_CELLS;
+    memcpy(to->cells, from->cell, cells * PERFI_UNIT);
+}
+
+static size_t
+read_group(const perf_reader *r, const perfi_block *b, uint32_t group,
+           perf_record *out, size_t n, size_t capacity)
+{
+    uint32_t offset = atomic_load_explicit(&b->groups[group],
+                                           memory_order_acquire);
+    const perfi_slot *slot = perfi_image_at(
+        &r->image, offset, PERFI_GROUP_SLOTS * sizeof(perfi_slot));
+    for (uint32_t i = 0; slot && i < PERFI_GROUP_SLOTS; i++) {
+        if (!atomic_load_explicit(&slot[i].id, memory_order_acquire))
+            continue;
+        if (out && n < capacity)
+            convert_open(r, b, &slot[i], &out[n]);
+        n++;
+    }
+    return n;
+}
+
+size_t
+perf_reader_open_spans(const perf_reader *r, perf_record *out,
+                       size_t capacity)
+{
+    size_t n = 0;
+    for (uint32_t i = 0; r && i < r->blocks; i++) {
+        const perfi_block *b =
+            perfi_image_at(&r->image, r->block[i].offset, sizeof *b);
+        for (uint32_t g = 0; b && g < PERFI_SLOT_GROUPS; g++)
+            n = read_group(r, b, g, out, n, capacity);
+    }
+    return n;
+}

@@ -1,0 +1,489 @@
+/* segment.c - makes the segment file, hands out its chunks, ends it. */
+#define _GNU_SOURCE
+#include "segment.h"
+
+#include "../base/clock.h"
+#include "../base/intern.h"
+#include "../base/say.h"
+#include "thread.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define MIN_BYTES (UINT64_C(256) << 10)
+#define MAX_BYTES (UINT64_C(4) << 30)
+#define DEFAULT_BYTES (UINT64_C(64) << 20)
+#define MIN_RING_BYTES ((uint64_t)PERFI_CHUNK)
+#define MAX_RING_BYTES ((uint64_t)PERFI_CHUNK * PERFI_RING_CHUNKS_MAX)
+#define DEFAULT_RING_BYTES (UINT64_C(4) << 20)
+
+perfi_segment perfi_segment_state = {
+    .fd = -1,
+    .lock = PTHREAD_MUTEX_INITIALIZER,
+};
+
+/* ---- settings ---- */
+
+static uint64_t
+max_bytes_from_environment(void)
+{
+    const char *text = getenv("LIBPERF_MAX_BYTES");
+    if (!text || !*text)
+        return DEFAULT_BYTES;
+    char *end;
+    errno = 0;
+    unsigned long long value = strtoull(text, &end, 10);
+    if (errno || *end || *text == '-' || value < MIN_BYTES ||
+        value > MAX_BYTES) {
+        perfi_say_once(PERFI_SAY_SETTING,
+                       "LIBPERF_MAX_BYTES=%s is not a number of bytes from "
+                       "%llu to %llu; using %llu",
+                       text, (unsigned long long)MIN_BYTES,
+                       (unsigned long long)MAX_BYTES,
+                       (unsigned long long)DEFAULT_BYTES);
+        return DEFAULT_BYTES;
+    }
+    return value;
+}
+
+void
+perf_segment_config_init(perf_segment_config *config, uint32_t size)
+{
+    if (!config || size < sizeof *config)
+        return;
+    *config = (perf_segment_config){
+        .size = size,
+        .version = PERF_SEGMENT_CONFIG_VERSION,
+        .max_bytes = max_bytes_from_environment(),
+        .ring_bytes = DEFAULT_RING_BYTES,
+    };
+}
+
+static perf_err
+check_config(const perf_segment_config *c)
+{
+    if (c->size != sizeof *c || c->version != PERF_SEGMENT_CONFIG_VERSION)
+        return PERF_ERR_VERSION;
+    if (c->max_bytes < MIN_BYTES || c->max_bytes > MAX_BYTES ||
+        c->ring_bytes < MIN_RING_BYTES || c->ring_bytes > MAX_RING_BYTES)
+        return PERF_ERR_RANGE;
+    return PERF_OK;
+}
+
+/* ---- file ---- */
+
+static uint64_t
+random_bits(void)
+{
+    uint64_t bits = 0;
+    if (getrandom(&bits, sizeof bits, GRND_NONBLOCK) != sizeof bits)
+        bits = perfi_clock_ticks() * UINT64_C(0x9E3779B97F4A7C15) ^
+            (uint64_t)getpid() << 32;
+    return bits ? bits : 1;
+}
+
+/* A file that grew past RLIMIT_FSIZE would be a signal (SIGXFSZ). */
+static uint64_t
+within_file_limit(uint64_t bytes)
+{
+    struct rlimit limit;
+    if (!getrlimit(RLIMIT_FSIZE, &limit) && limit.rlim_cur != RLIM_INFINITY &&
+        limit.rlim_cur < bytes)
+        bytes = limit.rlim_cur;
+    return bytes / PERFI_CHUNK * PERFI_CHUNK;
+}
+
+static int
+make_private(void)
+{
+#ifdef MFD_CLOEXEC
+    return memfd_create("libperf", MFD_CLOEXEC);
+#else
+    char path[] = "/tmp/libperf-XXXXXX";
+    int fd = mkstemp(path);
+    if (fd >= 0) {
+        unlink(path);
+        fcntl(fd, F_SETFD, FD_CLOEXEC);
+    }
+    return fd;
+#endif
+}
+
+/* Back `bytes` at `offset` with memory before anything touches them: writing to
+ * a hole of a full file system would be SIGBUS. */
+static bool
+back(int fd, uint64_t offset, uint64_t bytes)
+{
+#ifdef __linux__
+    if (!fallocate(fd, 0, (off_t)offset, (off_t)bytes))
+        return true;
+    if (errno != EOPNOTSUPP && errno != ENOSYS)
+        return false;
+#endif
+    static const char zeros[4096];
+    for (uint64_t at = 0; at < bytes; at += sizeof zeros)
+        if (pwrite(fd, zeros, sizeof zeros, (off_t)(offset + at)) !=
+            (ssize_t)sizeof zeros)
+            return false;
+    return true;
+}
+
+/* The file is made under another name, locked, and then renamed: no sweep ever
+ * sees it without its lock. */
+static int
+make_file(int folder, const char *folder_path, char *path, uint64_t *bytes)
+{
+    char name[64], fresh[80];
+    snprintf(name, sizeof name, "%d-%016llx.perf", (int)getpid(),
+             (unsigned long long)random_bits());
+    snprintf(fresh, sizeof fresh, "%s.new", name);
+    int fd = openat(folder, fresh, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return -1;
+    *bytes = within_file_limit(*bytes);
+    if (*bytes < MIN_BYTES || flock(fd, LOCK_EX | LOCK_NB) ||
+        ftruncate(fd, (off_t)*bytes) || !back(fd, 0, PERFI_CHUNK) ||
+        renameat(folder, fresh, folder, name)) {
+        int why = errno;
+        unlinkat(folder, fresh, 0);
+        close(fd);
+        errno = why;
+        return -1;
+    }
+    snprintf(path, PERF_PATH_MAX_BYTES, "%.*s/%s", PATH_MAX - 80, folder_path,
+             name);
+    return fd;
+}
+
+/* A descriptor of a file whose first chunk is backed; `path` "" if private. */
+static int
+make_storage(const char *dir, char *path, uint64_t *bytes)
+{
+    char folder_path[PERF_PATH_MAX_BYTES];
+    path[0] = 0;
+    if (!dir || !*dir)
+        dir = getenv("LIBPERF_DIR");
+    if (!dir || strcmp(dir, "off") != 0) {
+        int folder = perfi_folder_open(dir, folder_path, sizeof folder_path);
+        if (folder >= 0) {
+            uint64_t wanted = *bytes;
+            perfi_sweep(folder, (uint64_t)time(NULL));
+            int fd = make_file(folder, folder_path, path, &wanted);
+            int why = errno;
+            close(folder);
+            if (fd >= 0) {
+                *bytes = wanted;
+                return fd;
+            }
+            perfi_say_once(PERFI_SAY_FULL,
+                           "cannot make a file in %s (%s): measurements stay "
+                           "in this process's own memory; set LIBPERF_DIR to "
+                           "a folder with room",
+                           folder_path, strerror(why));
+        }
+    }
+    *bytes = within_file_limit(*bytes);
+    int fd = make_private();
+    if (fd >= 0 && *bytes >= MIN_BYTES && !ftruncate(fd, (off_t)*bytes) &&
+        back(fd, 0, PERFI_CHUNK))
+        return fd;
+    if (fd >= 0)
+        close(fd);
+    return -1;
+}
+
+/* ---- start ---- */
+
+/* What a person would call the program: its file or module, never its other
+ * arguments, which may hold secrets. `args` are NUL-separated. */
+static const char *
+program_name(const char *args, const char *end)
+{
+    const char *slash = strrchr(args, '/');
+    const char *first = slash ? slash + 1 : args;
+    if (strncmp(first, "python", 6) != 0)
+        return args;
+    for (const char *arg = args; (arg += strlen(arg) + 1) < end;) {
+        bool module = !strcmp(arg, "-m");
+        if (!strcmp(arg, "-W") || !strcmp(arg, "-X") || module)
+            arg += strlen(arg) + 1; /* has a value behind it */
+        else if (arg[0] == '-' && arg[1] != 'c' && arg[1])
+            continue;
+        else
+            return arg;
+        if (module && arg < end && strcmp(arg, "libperf.cli.child") != 0)
+            return arg;
+    }
+    return args;
+}
+
+static void
+read_command(char *out, size_t size)
+{
+    char args[4096];
+    int fd = open("/proc/self/cmdline", O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd >= 0 ? read(fd, args, sizeof args - 1) : 0;
+    if (fd >= 0)
+        close(fd);
+    args[n > 0 ? n : 0] = 0;
+    const char *name = program_name(args, args + (n > 0 ? n : 0));
+    snprintf(out, size, "%.*s", (int)size - 1, name);
+}
+
+static void
+fill_header(perfi_segment *s, const perf_segment_config *config)
+{
+    perfi_header *h = s->header;
+    perfi_anchor now = perfi_clock_reanchor();
+    h->magic = PERFI_MAGIC;
+    h->layout = PERFI_LAYOUT_VERSION;
+    h->header_bytes = sizeof *h;
+    h->pid = (uint64_t)getpid();
+    h->uid = geteuid();
+    h->trace_hi = random_bits();
+    h->max_bytes = s->max_bytes;
+    h->clock = perfi_clock_state.tsc;
+    h->names_max = PERF_NAMES_MAX;
+    h->first_ticks = now.ticks;
+    h->first_mono_ns = now.mono_ns;
+    const char *service = config->service;
+    if (!service)
+        service = getenv("LIBPERF_SERVICE");
+    snprintf(h->service, sizeof h->service, "%s", service ? service : "");
+    snprintf(h->version, sizeof h->version, "%s", PERF_VERSION);
+    if (config->command)
+        snprintf(h->command, sizeof h->command, "%s", config->command);
+    else
+        read_command(h->command, sizeof h->command);
+    atomic_store_explicit(&h->used_bytes, PERFI_CHUNK, memory_order_release);
+}
+
+/* Called for each name in order, under the table's lock. */
+static void
+write_name(uint32_t name, perf_kind kind, const char *text, size_t length)
+{
+    perfi_segment *s = &perfi_segment_state;
+    if (!s->base) /* a forked child that has not started its own yet */
+        return;
+    perfi_name_entry *entries = (void *)(s->base + PERFI_NAMES_AT);
+    if (s->text_at + length > s->text_end) {
+        unsigned char *chunk = perfi_segment_chunk();
+        s->text_at = chunk ? (uint64_t)(chunk - s->base) : 0;
+        s->text_end = chunk ? s->text_at + PERFI_CHUNK : 0;
+    }
+    uint64_t where = 0; /* a name without a text: the reader says "(other)" */
+    if (s->text_at + length <= s->text_end) {
+        memcpy(s->base + s->text_at, text, length);
+        where = s->text_at;
+        s->text_at += length;
+    }
+    uint64_t entry = where << 16 | (where ? length << 8 : 0) | (uint64_t)kind;
+    atomic_store_explicit(&entries[name].text, entry, memory_order_relaxed);
+    atomic_store_explicit(&s->header->names, name + 1, memory_order_release);
+}
+
+static perf_err
+keep_text(const char **text)
+{
+    if (*text && !(*text = strdup(*text)))
+        return PERF_ERR_NOMEM;
+    return PERF_OK;
+}
+
+/* Copied once in a process's life: start() is not called twice. */
+static perf_err
+keep_settings(perf_segment_config *settings, const perf_segment_config *config)
+{
+    *settings = *config;
+    if (!settings->allocator)
+        settings->allocator = perf_allocator_libc();
+    if (keep_text(&settings->dir) || keep_text(&settings->service) ||
+        keep_text(&settings->command)) {
+        settings->size = 0;
+        return PERF_ERR_NOMEM;
+    }
+    return PERF_OK;
+}
+
+static perf_err
+start(const perf_segment_config *config)
+{
+    perfi_segment *s = &perfi_segment_state;
+    if (config != &s->settings && keep_settings(&s->settings, config))
+        return PERF_ERR_NOMEM;
+    s->max_bytes = config->max_bytes / PERFI_CHUNK * PERFI_CHUNK;
+    s->ring_chunks_max = (uint32_t)(config->ring_bytes / PERFI_CHUNK);
+    s->fd = make_storage(config->dir, s->path, &s->max_bytes);
+    if (s->fd < 0)
+        return PERF_ERR_SYSTEM;
+    void *base = mmap(NULL, s->max_bytes, PROT_READ | PROT_WRITE, MAP_SHARED,
+                      s->fd, 0);
+    if (base == MAP_FAILED) {
+        close(s->fd);
+        s->fd = -1;
+        return errno == ENOMEM ? PERF_ERR_NOMEM : PERF_ERR_SYSTEM;
+    }
+    s->base = base;
+    s->header = base;
+    atomic_store_explicit(&s->full, false, memory_order_relaxed);
+    fill_header(s, config);
+    s->text_at = PERFI_TEXTS_AT;
+    s->text_end = PERFI_CHUNK;
+    perfi_segment_sign_of_life();
+    perfi_names_publish(write_name);
+    perfi_threads_watch();
+    return PERF_OK;
+}
+
+bool
+perfi_segment_ensure(void)
+{
+    static _Atomic uint32_t failed_in; /* process + 1; relaxed: a hint */
+    perfi_segment *s = &perfi_segment_state;
+    if (s->base)
+        return true;
+    if (atomic_load_explicit(&failed_in, memory_order_relaxed) ==
+        s->process + 1)
+        return false;
+    perf_segment_config defaults;
+    perf_segment_config_init(&defaults, sizeof defaults);
+    if (!start(s->settings.size ? &s->settings : &defaults))
+        return true;
+    atomic_store_explicit(&failed_in, s->process + 1, memory_order_relaxed);
+    perfi_say_once(PERFI_SAY_FOLDER, "nothing is recorded: no memory for it (%s)",
+                   strerror(errno));
+    return false;
+}
+
+perf_err
+perf_segment_start(const perf_segment_config *config)
+{
+    perf_segment_config defaults;
+    if (!config) {
+        perf_segment_config_init(&defaults, sizeof defaults);
+        config = &defaults;
+    }
+    perf_err err = check_config(config);
+    if (err)
+        return err;
+    pthread_mutex_lock(&perfi_segment_state.lock);
+    err = perfi_segment_state.base ? PERF_ERR_STARTED : start(config);
+    pthread_mutex_unlock(&perfi_segment_state.lock);
+    return err;
+}
+
+/* ---- chunks ---- */
+
+unsigned char *
+perfi_segment_chunk(void)
+{
+    perfi_segment *s = &perfi_segment_state;
+    perfi_counter *used = &s->header->used_bytes;
+    if (atomic_load_explicit(&s->full, memory_order_relaxed))
+        return NULL;
+    /* seldom called; two threads may ask at once, each gets its own place */
+    uint64_t at =
+        atomic_fetch_add_explicit(used, PERFI_CHUNK, memory_order_relaxed);
+    bool bounded = at + PERFI_CHUNK > s->max_bytes;
+    if (bounded || !back(s->fd, at, PERFI_CHUNK)) {
+        int why = errno;
+        /* `used` is left as it is: a thread that asked after us may have got
+         * its chunk; readers see the hole as zeros */
+        atomic_store_explicit(&s->full, true, memory_order_relaxed);
+        if (bounded)
+            perfi_say_once(PERFI_SAY_FULL,
+                           "the segment has reached its %llu bytes: what "
+                           "finds no room is counted, not kept; set "
+                           "LIBPERF_MAX_BYTES higher",
+                           (unsigned long long)s->max_bytes);
+        else
+            perfi_say_once(PERFI_SAY_FULL,
+                           "no more room for measurements in %s (%s): what "
+                           "finds none is counted, not kept; set LIBPERF_DIR "
+                           "to a folder with room",
+                           s->path[0] ? s->path : "memory", strerror(why));
+        return NULL;
+    }
+    unsigned char *chunk = s->base + at;
+    for (uint32_t page = 0; page < PERFI_CHUNK; page += 4096)
+        *(volatile unsigned char *)(chunk + page) = 0; /* fault it in now */
+    return chunk;
+}
+
+void
+perfi_segment_sign_of_life(void)
+{
+    perfi_header *h = perfi_segment_state.header;
+    perfi_anchor now = perfi_clock_reanchor();
+    uint64_t scale = atomic_load_explicit(&perfi_clock_state.scale,
+                                          memory_order_relaxed);
+    perfi_set(&h->scale, scale);
+    perfi_set(&h->wall_offset_ns, now.wall_ns - now.mono_ns);
+    perfi_set(&h->latest_ticks, now.ticks);
+    perfi_set(&h->names_over, perfi_names_over());
+    perfi_set(&h->names_cut, perfi_names_cut());
+}
+
+/* ---- end ---- */
+
+__attribute__((destructor)) void
+perf_segment_finish(void)
+{
+    perfi_segment *s = &perfi_segment_state;
+    if (!s->base)
+        return;
+    perfi_segment_sign_of_life();
+    atomic_store_explicit(&s->header->finished, 1, memory_order_release);
+}
+
+perf_err
+perf_segment_path(char *out, size_t out_size)
+{
+    perfi_segment *s = &perfi_segment_state;
+    if (!out || !out_size)
+        return PERF_ERR_INVALID;
+    out[0] = 0;
+    perf_err err = PERF_OK;
+    pthread_mutex_lock(&s->lock);
+    if (!s->base)
+        err = PERF_ERR_CLOSED;
+    else if (strlen(s->path) >= out_size)
+        err = PERF_ERR_RANGE;
+    else
+        strcpy(out, s->path);
+    pthread_mutex_unlock(&s->lock);
+    return err;
+}
+
+void
+perf_segment_stats_now(perf_segment_stats *out)
+{
+    perfi_segment *s = &perfi_segment_state;
+    if (!out)
+        return;
+    pthread_mutex_lock(&s->lock);
+    *out = (perf_segment_stats){0};
+    if (s->base) {
+        const perfi_header *h = s->header;
+        uint64_t used = perfi_get(&h->used_bytes);
+        out->used_bytes = used < s->max_bytes ? used : s->max_bytes;
+        out->max_bytes = s->max_bytes;
+        out->dropped_records = perfi_get(&h->dropped_records);
+        out->dropped_values = perfi_get(&h->dropped_values);
+        out->dropped_attributes = perfi_get(&h->dropped_attributes);
+        out->cut_texts = perfi_names_cut();
+        out->names_over = perfi_names_over();
+        perfi_threads_add_stats(out);
+    }
+    pthread_mutex_unlock(&s->lock);
+}

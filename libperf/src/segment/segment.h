@@ -1,0 +1,60 @@
+/* segment.h - the process's one segment, as its writers see it. */
+#ifndef PERFI_SEGMENT_H
+#define PERFI_SEGMENT_H
+#include "layout.h"
+
+#include <libperf/segment.h>
+#include <pthread.h>
+
+typedef struct perfi_segment {
+    unsigned char *base; /* mapping of max_bytes; NULL: not started */
+    perfi_header *header;
+    int fd;
+    uint64_t max_bytes;
+    uint32_t ring_chunks_max;
+    perf_segment_config settings; /* a forked child starts with them too; the
+                                     texts are copies that live on */
+    _Atomic bool full; /* a chunk was refused: no more are asked for */
+    pthread_mutex_t lock; /* names, list of threads, start */
+    uint32_t process;     /* how many forks away from the first process */
+    uint64_t text_at, text_end; /* room for texts of names; under the lock */
+    char path[PERF_PATH_MAX_BYTES]; /* "": private memory */
+} perfi_segment;
+
+extern perfi_segment perfi_segment_state;
+
+/** Start with the defaults unless started. The lock must be held.
+ *  Returns false when nothing can be recorded. */
+bool perfi_segment_ensure(void);
+
+/** A zeroed chunk that is backed by memory, or NULL. Lock-free. */
+unsigned char *perfi_segment_chunk(void);
+
+/** Write down the latest rate of the clock and a sign of life. */
+void perfi_segment_sign_of_life(void);
+
+/** Offsets fit 32 bits in units of 16 bytes (up to 64 GiB). */
+static inline uint32_t
+perfi_offset(const void *p)
+{
+    const unsigned char *at = p;
+    return (uint32_t)((uint64_t)(at - perfi_segment_state.base) / PERFI_UNIT);
+}
+
+static inline void *
+perfi_at(uint32_t offset)
+{
+    return perfi_segment_state.base + (uint64_t)offset * PERFI_UNIT;
+}
+
+/* folder.c */
+
+/** Find the folder, made if need be; `dir` as in perf_segment_config.
+ *  Returns a descriptor of the folder and writes its path, or -1. */
+int perfi_folder_open(const char *dir, char *path, size_t size);
+
+/* sweep.c */
+
+/** Remove dead processes' segments that are old or too many. */
+void perfi_sweep(int folder, uint64_t now_wall_s);
+#endif

@@ -1,0 +1,132 @@
+/* totals.c - adds a name's series up over the threads. */
+#include "../metrics/histogram.h"
+#include "reader.h"
+
+#include <string.h>
+
+typedef struct range {
+    uint32_t first, end; /* in image.series_at */
+} range;
+
+static perf_err
+series_of(const perf_reader *r, uint32_t name, range *out)
+{
+    if (!r)
+        return PERF_ERR_INVALID;
+    if (name >= r->image.names)
+        return PERF_ERR_NOT_FOUND;
+    *out = (range){r->image.series_of[name], r->image.series_of[name + 1]};
+    return PERF_OK;
+}
+
+/* Counters of a page as plain numbers; NULL where there is no such page. */
+static const uint64_t *
+page_of(const perf_reader *r, const perfi_series *s, uint32_t page)
+{
+    uint32_t offset = atomic_load_explicit(&s->pages[page],
+                                           memory_order_acquire);
+    return perfi_image_at(&r->image, offset,
+                          PERFI_PAGE_BUCKETS * sizeof(uint64_t));
+}
+
+static uint64_t
+count_of(const perf_reader *r, const perfi_series *s)
+{
+    uint64_t n = perfi_get(&s->unplaced);
+    for (uint32_t page = 0; page < PERFI_PAGES; page++) {
+        const uint64_t *counters = page_of(r, s, page);
+        for (uint32_t i = 0; counters && i < PERFI_PAGE_BUCKETS; i++)
+            n += counters[i];
+    }
+    return n;
+}
+
+static uint64_t
+add_up(uint64_t a, uint64_t b)
+{
+    return a + b < a ? UINT64_MAX : a + b;
+}
+
+static void
+add_quantities(perf_totals *out, const perfi_series *s)
+{
+    for (int i = 0; i < PERF_QUANTITIES_MAX; i++) {
+        uint32_t key = atomic_load_explicit(&s->quantity_key[i],
+                                            memory_order_relaxed);
+        uint32_t at = 0;
+        while (at < out->quantities && out->quantity_key[at] != key)
+            at++;
+        if (!key || at == PERF_QUANTITIES_MAX)
+            continue;
+        if (at == out->quantities)
+            out->quantity_key[out->quantities++] = key;
+        out->quantity_sum[at] = add_up(out->quantity_sum[at],
+                                       perfi_get(&s->quantity_sum[i]));
+    }
+}
+
+static void
+add_series(const perf_reader *r, perf_totals *out, const perfi_series *s)
+{
+    uint64_t count = count_of(r, s), min = perfi_get(&s->min);
+    uint64_t gauge_ticks = atomic_load_explicit(&s->gauge_ticks,
+                                                memory_order_acquire);
+    if (count && (!out->count || min < out->min_ns))
+        out->min_ns = min;
+    out->count += count;
+    out->errors += perfi_get(&s->errors);
+    out->cancelled += perfi_get(&s->cancelled);
+    out->sum_ns = add_up(out->sum_ns, perfi_get(&s->sum));
+    if (perfi_get(&s->max) > out->max_ns)
+        out->max_ns = perfi_get(&s->max);
+    uint64_t gauge_ns = gauge_ticks ? perfi_reader_ns(r, gauge_ticks) : 0;
+    if (gauge_ns > out->gauge_ns) {
+        uint64_t bits = perfi_get(&s->gauge);
+        memcpy(&out->gauge, &bits, sizeof bits);
+        out->gauge_ns = gauge_ns;
+    }
+    add_quantities(out, s);
+}
+
+perf_err
+perf_reader_totals(const perf_reader *r, uint32_t name, perf_totals *out)
+{
+    range in = {0, 0};
+    if (!out)
+        return PERF_ERR_INVALID;
+    *out = (perf_totals){0};
+    perf_err err = series_of(r, name, &in);
+    for (uint32_t i = in.first; !err && i < in.end; i++) {
+        const perfi_series *s =
+            perfi_image_at(&r->image, r->image.series_at[i], sizeof *s);
+        if (s)
+            add_series(r, out, s);
+    }
+    return err;
+}
+
+perf_err
+perf_reader_histogram(const perf_reader *r, uint32_t name,
+                      perf_histogram *into)
+{
+    range in = {0, 0};
+    if (!into)
+        return PERF_ERR_INVALID;
+    perf_err err = series_of(r, name, &in);
+    for (uint32_t i = in.first; !err && i < in.end; i++) {
+        const perfi_series *s =
+            perfi_image_at(&r->image, r->image.series_at[i], sizeof *s);
+        uint64_t values = 0;
+        for (uint32_t page = 0; s && page < PERFI_PAGES; page++) {
+            const uint64_t *counters = page_of(r, s, page);
+            if (counters)
+                values += perfi_histogram_add_buckets(
+                    into, page * PERFI_PAGE_BUCKETS, counters,
+                    PERFI_PAGE_BUCKETS);
+        }
+        if (values)
+            perfi_histogram_add_exact(into, perfi_get(&s->sum),
+                                      perfi_get(&s->min), perfi_get(&s->max));
+    }
+    return err;
+}

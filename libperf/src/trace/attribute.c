@@ -1,0 +1,185 @@
+/* attribute.c - attributes of an open span, packed into its slot; log lines.
+ *
+ * An attribute is a 16-byte cell; a text goes on in the cells behind it. The
+ * slot's count of cells grows last, so that whoever looks at an open span
+ * from outside finds only whole attributes. */
+#include "span.h"
+
+#include "../base/clock.h"
+#include "../base/text.h"
+
+#include <string.h>
+
+void
+perfi_count_lost(perfi_lost what)
+{
+    perfi_header *h = perfi_segment_state.header;
+    if (!h)
+        return;
+    perfi_counter *counter = what == PERFI_LOST_RECORD ? &h->dropped_records
+        : what == PERFI_LOST_VALUE                     ? &h->dropped_values
+                                   : &h->dropped_attributes;
+    /* many threads may be without a block: the one place with a locked add */
+    atomic_fetch_add_explicit(counter, 1, memory_order_relaxed);
+}
+
+static bool
+drop(void)
+{
+    perfi_thread *t = perfi_thread_get();
+    if (t)
+        perfi_add(&t->block->dropped_attributes, 1);
+    else
+        perfi_count_lost(PERFI_LOST_ATTRIBUTE);
+    return false;
+}
+
+/* How many bytes of a text fit into a cell and `more` behind it. */
+static size_t
+text_room(uint32_t cells)
+{
+    return cells ? sizeof(uint64_t) + (cells - 1) * (size_t)PERFI_UNIT : 0;
+}
+
+static uint32_t
+text_cells(size_t length)
+{
+    size_t first = sizeof(uint64_t);
+    return 1 + (uint32_t)(length > first
+                              ? (length - first + PERFI_UNIT - 1) / PERFI_UNIT
+                              : 0);
+}
+
+/* Pack one attribute at `place`; `text` NULL: the value is in the cell. */
+static void
+pack(void *place, perfi_cell cell, const char *text, size_t length)
+{
+    if (text) {
+        cell.length = (uint16_t)length;
+        cell.more = (uint8_t)(text_cells(length) - 1);
+        cell.value = 0;
+        memset((unsigned char *)place + PERFI_UNIT, 0,
+               (size_t)cell.more * PERFI_UNIT);
+    }
+    memcpy(place, &cell, sizeof cell);
+    if (text)
+        memcpy((unsigned char *)place + offsetof(perfi_cell, value), text,
+               length);
+}
+
+static bool
+attach(const perf_span *span, perfi_cell cell, const char *text, size_t length)
+{
+    if (!span->id)
+        return false;
+    perfi_slot *slot = perfi_span_slot(span);
+    if (!slot || cell.key >= PERF_NAMES_MAX)
+        return drop();
+    uint32_t used = atomic_load_explicit(&slot->cells, memory_order_relaxed);
+    uint32_t n = atomic_load_explicit(&slot->attributes, memory_order_relaxed);
+    if (n == PERF_SPAN_ATTRIBUTES_MAX || used == PERFI_CELLS)
+        return drop();
+    size_t kept = 0;
+    if (text) {
+        size_t room = text_room(PERFI_CELLS - used);
+        kept = perfi_text_cut(text, length, PERF_TEXT_MAX_BYTES);
+        kept = perfi_text_cut(text, kept, room);
+    }
+    pack(&slot->cell[used], cell, text, kept);
+    uint32_t cells = used + (text ? text_cells(kept) : 1);
+    atomic_store_explicit(&slot->attributes, n + 1, memory_order_relaxed);
+    atomic_store_explicit(&slot->cells, cells, memory_order_release);
+    if (kept < length && text) {
+        perfi_thread *t = perfi_thread_get();
+        if (t)
+            perfi_add(&t->block->cut_texts, 1);
+        return false;
+    }
+    return true;
+}
+
+bool
+perf_span_set_int(perf_span span, uint32_t key, int64_t value)
+{
+    perfi_cell cell = {.key = key, .type = PERF_ATTRIBUTE_INT};
+    cell.value = (uint64_t)value;
+    return attach(&span, cell, NULL, 0);
+}
+
+bool
+perf_span_set_float(perf_span span, uint32_t key, double value)
+{
+    perfi_cell cell = {.key = key, .type = PERF_ATTRIBUTE_FLOAT};
+    memcpy(&cell.value, &value, sizeof value);
+    return attach(&span, cell, NULL, 0);
+}
+
+bool
+perf_span_set_text(perf_span span, uint32_t key, const char *text,
+                   size_t length)
+{
+    perfi_cell cell = {.key = key, .type = PERF_ATTRIBUTE_TEXT};
+    return attach(&span, cell, text ? text : "", text ? length : 0);
+}
+
+bool
+perf_span_set_name(perf_span span, uint32_t key, uint32_t text)
+{
+    perfi_cell cell = {.key = key, .type = PERF_ATTRIBUTE_NAME};
+    cell.value = text;
+    return attach(&span, cell, NULL, 0);
+}
+
+void
+perfi_span_note_pause(const perf_span *span, uint64_t paused_ns)
+{
+    static _Atomic uint32_t key; /* relaxed: interning twice is the same name */
+    static const char text[] = "paused_ns";
+    uint32_t name = atomic_load_explicit(&key, memory_order_relaxed);
+    if (!name) {
+        name = perf_name(PERF_KIND_KEY, text, sizeof text - 1);
+        atomic_store_explicit(&key, name, memory_order_relaxed);
+    }
+    perf_span_set_int(*span, name, (int64_t)paused_ns);
+}
+
+bool
+perf_span_log(perf_span span, uint32_t level, const char *text, size_t length)
+{
+    perfi_thread *t = perfi_thread_get();
+    if (!text)
+        length = 0;
+    size_t kept =
+        length ? perfi_text_cut(text, length, PERF_TEXT_MAX_BYTES) : 0;
+    size_t bytes = sizeof(perfi_record) + text_cells(kept) * PERFI_UNIT;
+    perfi_record *r = t ? perfi_ring_reserve(t, bytes) : NULL;
+    if (!r) {
+        if (t)
+            perfi_add(&t->block->dropped_records, 1);
+        else
+            perfi_count_lost(PERFI_LOST_RECORD);
+        return false;
+    }
+    uint64_t now = perfi_clock_ticks();
+    *r = (perfi_record){
+        .type = PERF_RECORD_LOG,
+        .units = (uint8_t)(bytes / PERFI_UNIT),
+        .status = (uint8_t)(level < 255 ? level : 255),
+        .attributes = 1,
+        .name = span.name,
+        .start_ticks = now,
+        .end_ticks = now,
+        .parent = span.id,
+        .trace_hi = span.trace_hi,
+        .trace_lo = span.trace_lo,
+        .task = span.task,
+        .thread = t->id,
+    };
+    perfi_cell cell = {.type = PERF_ATTRIBUTE_TEXT};
+    pack(r + 1, cell, kept ? text : "", kept);
+    perfi_ring_commit(t, bytes);
+    if (kept == length)
+        return true;
+    perfi_add(&t->block->cut_texts, 1);
+    return false;
+}
