@@ -1,0 +1,87 @@
+"""libperf: shows why a Python agent is slow, and makes it faster.
+
+>>> import libperf
+>>> libperf.instrument()                  # LangGraph, LangChain: graphs, nodes, models, tools
+>>> @libperf.trace                        # any function: def, async def, generators
+... def load(): ...
+>>> with libperf.span("step", tokens=12): ...
+>>> print(libperf.report())
+
+Or change nothing, and run `libperf run app.py`.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from . import errors
+from ._core import ffi as _ffi
+from ._core import lib as _lib
+from .context import wrap
+from .errors import PerfError
+from .instrument import instrument, uninstrument
+from .metrics import Counter, Gauge, Histogram, Timing
+from .names import Kind
+from .segment import configure, flush, segment_path
+from .slow import SlowCall, on_slow_call, slow_calls
+from .spans import Span, current_span, span
+from .tracing import trace
+
+if TYPE_CHECKING:
+    from .executor import ContextExecutor
+    from .monitor import PerformanceMonitor
+    from .reader import Reader
+    from .reporting import Report, report, snapshot
+
+__version__: str = _ffi.string(_lib.perf_version()).decode()
+
+__all__ = [
+    "ContextExecutor",
+    "Counter",
+    "Gauge",
+    "Histogram",
+    "Kind",
+    "PerfError",
+    "PerformanceMonitor",
+    "Reader",
+    "Report",
+    "SlowCall",
+    "Span",
+    "Timing",
+    "configure",
+    "current_span",
+    "errors",
+    "flush",
+    "instrument",
+    "on_slow_call",
+    "report",
+    "segment_path",
+    "slow_calls",
+    "snapshot",
+    "span",
+    "trace",
+    "uninstrument",
+    "wrap",
+]
+
+# What a traced program does not need is imported when it is asked for.
+_LATER = {
+    "ContextExecutor": "executor",
+    "PerformanceMonitor": "monitor",
+    "Reader": "reader",
+    "Report": "reporting",
+    "report": "reporting",
+    "snapshot": "reporting",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module 'libperf' has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(f"libperf.{_LATER[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,59 @@
+"""The `libperf` command: run, report, doctor, mock."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from .. import __version__
+from ..errors import PerfError
+
+DESCRIPTION = "Shows why a Python agent is slow."
+EPILOG = """\
+examples:
+  libperf run agent.py --question "why?"     run a program, then say where its time went
+  libperf run --json out.json -m my.agent    the same as data
+  libperf report 4711                        a process that is running, or has died
+  libperf mock -- libperf run agent.py       offline, against a mock LLM with known latencies
+  libperf doctor                             what is installed, and what is missing
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    from . import doctor, report, run
+
+    parser = argparse.ArgumentParser(
+        prog="libperf",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"libperf {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for name, module, text in (
+        ("run", run, "run a Python program and report where its time went"),
+        ("report", report, "report on a process or a trace file"),
+        ("doctor", doctor, "show clock, allocator, versions, and what is missing"),
+    ):
+        command = commands.add_parser(name, help=text, formatter_class=argparse.RawDescriptionHelpFormatter)
+        module.add_arguments(command)
+        command.set_defaults(action=module.main)
+    commands.add_parser("mock", help="an OpenAI-compatible mock server with known latencies", add_help=False)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; returns its exit status. Wrong usage is 2, a libperf error is 1."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments[:1] == ["mock"]:  # has a `--` of its own to look for
+        from ..testing import mock_command
+
+        return mock_command.main(arguments[1:])
+    options = build_parser().parse_args(arguments)
+    try:
+        return int(options.action(options))
+    except PerfError as error:
+        print(f"libperf: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # `libperf report | head`
+        sys.stderr.close()
+        return 0

@@ -1,0 +1,44 @@
+"""`libperf report`: what a segment or trace file says."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from ..reader import Reader, find_segment
+from ..reporting import Report
+
+EPILOG = """\
+examples:
+  libperf report 4711              the process with this id, running or dead
+  libperf report trace.perf        a file written by `libperf run --trace`
+  libperf report --json 4711 | jq '.operations[] | {name, p99_s}'
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Report on a process that records with libperf, or on a trace file."
+    parser.epilog = EPILOG
+    parser.add_argument("target", metavar="FILE|PID", help="a trace file, or the id of a process of this machine")
+    parser.add_argument("--json", action="store_true", help="write JSON (docs/json.md) in place of the table")
+
+
+def resolve(target: str) -> Path:
+    """The segment that FILE|PID stands for. A file that exists wins over a process."""
+    path = Path(target)
+    if target.isdigit() and not path.exists():
+        return find_segment(int(target))
+    return path
+
+
+def main(options: argparse.Namespace) -> int:
+    with Reader(resolve(options.target)) as reader:
+        report = Report.read(reader)
+    if options.json:
+        json.dump(report.to_dict(), sys.stdout, indent=2)
+        sys.stdout.write("\n")
+    else:
+        from ..table import print_report
+
+        print_report(report)
+    return 0

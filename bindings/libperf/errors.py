@@ -1,0 +1,84 @@
+"""What can go wrong, as exceptions: one class for each error code of the C core, in one table."""
+
+from typing import ClassVar
+
+from ._core import ffi, lib
+
+__all__ = [
+    "ClosedError",
+    "CorruptError",
+    "DeniedError",
+    "FullError",
+    "InvalidError",
+    "NoMemoryError",
+    "NotFoundError",
+    "OutOfRangeError",
+    "PerfError",
+    "StartedError",
+    "SystemCallError",
+    "VersionError",
+]
+
+
+class PerfError(Exception):
+    """The base of all errors that libperf raises itself. `code` is the C core's number, `CONSTANT` its name."""
+
+    CONSTANT: ClassVar[str] = ""
+
+    @property
+    def code(self) -> int:
+        return int(getattr(lib, self.CONSTANT)) if self.CONSTANT else 0
+
+
+class InvalidError(PerfError, ValueError):
+    CONSTANT = "PERF_ERR_INVALID"
+
+
+class NoMemoryError(PerfError, MemoryError):
+    CONSTANT = "PERF_ERR_NOMEM"
+
+
+class OutOfRangeError(PerfError, ValueError):
+    CONSTANT = "PERF_ERR_RANGE"
+
+
+class FullError(PerfError):
+    CONSTANT = "PERF_ERR_FULL"
+
+
+class ClosedError(PerfError, RuntimeError):
+    CONSTANT = "PERF_ERR_CLOSED"
+
+
+class NotFoundError(PerfError, LookupError):
+    CONSTANT = "PERF_ERR_NOT_FOUND"
+
+
+class DeniedError(PerfError, PermissionError):
+    CONSTANT = "PERF_ERR_DENIED"
+
+
+class VersionError(PerfError):
+    CONSTANT = "PERF_ERR_VERSION"
+
+
+class CorruptError(PerfError, ValueError):
+    CONSTANT = "PERF_ERR_CORRUPT"
+
+
+class SystemCallError(PerfError, OSError):
+    CONSTANT = "PERF_ERR_SYSTEM"
+
+
+class StartedError(PerfError, RuntimeError):
+    CONSTANT = "PERF_ERR_STARTED"
+
+
+_CLASSES: dict[int, type[PerfError]] = {getattr(lib, cls.CONSTANT): cls for cls in PerfError.__subclasses__()}
+
+
+def check(code: int, what: str) -> None:
+    """Raise what `code` stands for; `what` says what was tried and with which value."""
+    if code:
+        words = ffi.string(lib.perf_strerror(code)).decode()
+        raise _CLASSES.get(code, PerfError)(f"{what}: {words}")

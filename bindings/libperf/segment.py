@@ -1,0 +1,60 @@
+"""Where this process's measurements lie, and the settings it starts with."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from ._core import ffi, lib
+from .errors import StartedError, check
+
+__all__ = ["configure", "flush", "segment_path"]
+
+
+def configure(
+    *,
+    service: str | None = None,
+    dir: str | os.PathLike[str] | None = None,
+    max_bytes: int | None = None,
+    ring_bytes: int | None = None,
+) -> None:
+    """Settings, before the first span or metric. Optional: arguments > LIBPERF_* environment > defaults.
+
+    service:    shown by reports (LIBPERF_SERVICE)
+    dir:        folder for the segment, best on a memory file system; "off" keeps it private (LIBPERF_DIR)
+    max_bytes:  bound of the segment, 256 KiB to 4 GiB; default 64 MiB (LIBPERF_MAX_BYTES)
+    ring_bytes: finished spans kept per thread, 64 KiB to 1 GiB; default 4 MiB, 65 thousand spans
+    Raises StartedError when something has been recorded already, OutOfRangeError for sizes.
+    """
+    config = ffi.new("perf_segment_config *")
+    lib.perf_segment_config_init(config, ffi.sizeof(config[0]))
+    kept: list[Any] = []  # the texts, until C has copied them
+
+    def text(value: str | os.PathLike[str]) -> Any:
+        kept.append(ffi.new("char[]", os.fsencode(value)))
+        return kept[-1]
+
+    if service is not None:
+        config.service = text(service)
+    if dir is not None:
+        config.dir = text(dir)
+    for field, value in (("max_bytes", max_bytes), ("ring_bytes", ring_bytes)):
+        if value is not None:
+            setattr(config, field, max(0, int(value)))
+    try:
+        check(lib.perf_segment_start(config), f"configure(max_bytes={max_bytes!r}, ring_bytes={ring_bytes!r})")
+    except StartedError as error:
+        raise StartedError("configure() comes too late, a span or metric was recorded before: call it first") from error
+
+
+def segment_path() -> Path | None:
+    """This process's segment; None while nothing was recorded, or when it is private memory."""
+    out = ffi.new("char[]", lib.PERF_PATH_MAX_BYTES)
+    if lib.perf_segment_path(out, lib.PERF_PATH_MAX_BYTES):
+        return None
+    raw = bytes(ffi.string(out))
+    return Path(os.fsdecode(raw)) if raw else None
+
+
+def flush() -> None:
+    """Mark the segment as complete up to now: for programs that end by os._exit(). Recording goes on afterwards."""
+    lib.perf_segment_finish()

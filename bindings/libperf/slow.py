@@ -1,0 +1,72 @@
+"""Calls that took longer than they should: a bounded list, a log line, and callbacks."""
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+__all__ = ["Slow", "SlowCall", "on_slow_call", "slow_calls"]
+
+logger = logging.getLogger("libperf")
+
+KEPT = 1000
+
+
+class SlowCall(NamedTuple):
+    """One call over its threshold. Times in seconds; `at` is since 1970, when it ended."""
+
+    name: str
+    duration: float
+    threshold: float
+    at: float
+    trace_id: str
+    span_id: str
+
+
+_calls: deque[SlowCall] = deque(maxlen=KEPT)
+_callbacks: list[Callable[[SlowCall], object]] = []
+
+
+def slow_calls() -> list[SlowCall]:
+    """The latest 1,000 calls of this process that took longer than the `slow=` of their `@libperf.trace`, oldest
+    first."""
+    return list(_calls)
+
+
+def on_slow_call(callback: Callable[[SlowCall], object]) -> Callable[[], None]:
+    """Call `callback(slow_call)` for each one from now on, in the thread of the call. Returns what takes it back. What
+    a callback raises is logged, never passed on."""
+    _callbacks.append(callback)
+    return lambda: _callbacks.remove(callback) if callback in _callbacks else None
+
+
+def notify(call: SlowCall, callbacks: list[Callable[[SlowCall], object]]) -> None:
+    """Log a call and tell everybody who asked."""
+    logger.warning("%s took %.3f s (threshold %g s)", call.name, call.duration, call.threshold)
+    for callback in tuple(callbacks):
+        try:
+            callback(call)
+        except Exception:
+            logger.exception("a callback for slow calls failed: %r", callback)
+
+
+class Slow:
+    """What a traced function does after each call when it has a threshold."""
+
+    __slots__ = ("_name", "_threshold_ns")
+
+    def __init__(self, name: str, threshold: float) -> None:
+        if not isinstance(threshold, (int, float)) or not threshold >= 0:
+            raise ValueError(f"slow={threshold!r} is not a number of seconds (0 or more)")
+        self._name = name
+        self._threshold_ns = threshold * 1e9
+
+    def __call__(self, handle: Any, duration_ns: int) -> None:
+        if duration_ns <= self._threshold_ns:
+            return
+        trace_id = f"{handle.trace_hi:016x}{handle.trace_lo:016x}"
+        threshold = self._threshold_ns / 1e9
+        call = SlowCall(self._name, duration_ns / 1e9, threshold, time.time(), trace_id, f"{handle.id:016x}")
+        _calls.append(call)
+        notify(call, _callbacks)

@@ -1,0 +1,195 @@
+"""Reports for people: tables in a terminal, by rich."""
+
+import io
+import os
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from .names import Kind
+from .reporting import Call, Report, Row
+
+TITLES = {
+    Kind.GRAPH: "graph",
+    Kind.NODE: "node",
+    Kind.LLM: "llm",
+    Kind.TOOL: "tool",
+    Kind.RETRIEVER: "retriever",
+    Kind.EMBEDDING: "embedding",
+    Kind.REQUEST: "request",
+    Kind.SPAN: "function",
+    Kind.TIMING: "timing",
+}
+COLOURS = {Kind.GRAPH: "bold", Kind.NODE: "cyan", Kind.LLM: "magenta", Kind.TOOL: "yellow"}
+NAME_WIDTH = 40
+
+LOSSES = {
+    "dropped_records": "spans found no room in the ring",
+    "dropped_values": "values found no room",
+    "dropped_attributes": "attributes found no room (8 to a span)",
+    "cut_texts": "texts were cut at 200 bytes",
+    "names_over": "names came after the table of 4,096 was full and are counted as (other)",
+    "spans_unseen": "spans were open beyond 1,024 at a time and never visible as open",
+    "damaged": "parts of the file were damaged and skipped",
+}
+
+
+def seconds(value: float) -> str:
+    """Three digits and a unit: 1.23 s, 45.6 ms, 789 µs."""
+    if value >= 100:
+        return f"{value:,.0f} s"
+    for unit, scale in (("s", 1.0), ("ms", 1e3), ("µs", 1e6)):
+        scaled = value * scale
+        if scaled >= 0.9995 or unit == "µs":
+            return f"{scaled:.{2 if scaled < 9.995 else 1 if scaled < 99.95 else 0}f} {unit}"
+    return ""
+
+
+def count(value: int) -> str:
+    return f"{value:,}" if value else "–"
+
+
+def rate(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 1 else f"{value:.2f}"
+
+
+def percent(share: float) -> str:
+    return f"{share * 100:.1f} %" if 0 < share < 0.00995 else f"{share * 100:.0f} %"
+
+
+def short(name: str) -> str:
+    return name if len(name) <= NAME_WIDTH else name[: NAME_WIDTH - 1] + "…"
+
+
+class Column(NamedTuple):
+    """One column of the table. `rank`: which go first when the terminal is narrow; 0 stays."""
+
+    heading: str
+    rank: int
+    cell: Callable[[Row], Text]
+
+
+def _plain(text: str, dim: bool = False) -> Text:
+    return Text(text, style="dim" if dim else "")
+
+
+def _columns(rows: list[Row], lost: bool) -> list[Column]:
+    """What there is to show, from left to right. A percentile is dim when there were too few calls for it to be
+    anything but one of the slowest."""
+    columns = [
+        Column("calls", 0, lambda row: _plain(count(row.calls))),
+        Column("errors", 0, lambda row: Text(count(row.errors), style="red" if row.errors else "dim")),
+        Column("P50", 0, lambda row: _plain(seconds(row.p50))),
+        Column("P95", 3, lambda row: _plain(seconds(row.p95), row.calls < 20)),
+        Column("P99", 0, lambda row: _plain(seconds(row.p99), row.calls < 100)),
+        Column("max", 2, lambda row: _plain(seconds(row.max))),
+        Column("tokens in", 5, lambda row: _plain(count(row.input_tokens))),
+        Column("out", 5, lambda row: _plain(count(row.output_tokens))),
+        Column("calls/s", 4, lambda row: _plain(rate(row.per_second))),
+        Column("", 1, lambda row: Text(bar(row.share), style="blue")),
+        Column("share of wall", 0, lambda row: _plain(("≤ " if lost else "") + percent(row.share))),
+    ]
+    if not any(row.input_tokens or row.output_tokens for row in rows):
+        columns = [column for column in columns if column.heading not in ("tokens in", "out")]
+    return columns
+
+
+def operations(rows: list[Row], lost: bool, width: int) -> Table:
+    """The table of operations, as many columns as fit into `width`."""
+    names = [Text.assemble((f"{TITLES[row.kind]} ", "dim"), (short(row.name), COLOURS.get(row.kind, ""))) for row in rows]
+    columns = _columns(rows, lost)
+    cells = {column: [column.cell(row) for row in rows] for column in columns}
+
+    def needed() -> int:
+        wide = (max(len(column.heading), *(len(cell) for cell in cells[column])) + 3 for column in columns)
+        return max(len(name) for name in names) + sum(wide)
+
+    while needed() > width and any(column.rank for column in columns):
+        least = min(column.rank for column in columns if column.rank)
+        columns = [column for column in columns if column.rank != least]
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
+    table.add_column("operation", no_wrap=True, overflow="ellipsis")
+    for column in columns:
+        table.add_column(column.heading, justify="right" if column.heading else "left", no_wrap=True)
+    for i, name in enumerate(names):
+        table.add_row(name, *(cells[column][i] for column in columns))
+    return table
+
+
+def bar(share: float) -> str:
+    """A share as a bar of ten characters."""
+    full, part = divmod(round(share * 10 * 8), 8)
+    return f"{'█' * full + ('▏▎▍▌▋▊▉'[part - 1] if part else ''):<10}"
+
+
+def calls(title: str, found: list[Call]) -> Iterable[RenderableType]:
+    if not found:
+        return
+    yield Text()
+    yield Text(title, style="bold")
+    for call in found:
+        details = " ".join(f"{name.rpartition('.')[2]}={value}" for name, value in call.attributes.items())
+        mark = {"error": " failed", "cancelled": " cancelled"}.get(call.status, "")
+        yield Text.assemble(
+            f"  {seconds(call.duration):>8}  ",
+            (f"{TITLES[call.kind]} ", "dim"),
+            (short(call.name), COLOURS.get(call.kind, "")),
+            (mark, "red"),
+            (f"  at {seconds(call.start)}  {details}", "dim"),
+            no_wrap=True,
+            overflow="ellipsis",
+        )
+
+
+def notes(report: Report) -> Iterable[RenderableType]:
+    """What a reader must know to take the numbers for what they are."""
+    few = [row for row in report.rows if row.calls < 100]
+    if few:
+        yield Text("dim: with fewer than 20 (P95) or 100 (P99) calls it is one of the slowest calls", style="dim")
+    if report.lost:
+        text = f"{report.lost:,} finished spans were overwritten before they were read: counts and percentiles include"
+        yield Text(f"{text} them, the slowest calls do not, shares are upper bounds", style="yellow")
+    for loss, number in report.info.losses.items():
+        yield Text(f"{number:,} {LOSSES[loss]}", style="yellow")
+
+
+def render(report: Report, width: int) -> RenderableType:
+    """The whole report for a terminal of `width` columns, without where the trace lies."""
+    info = report.info
+    head = Text.assemble(
+        ("libperf report", "bold"),
+        f"  {info.service or info.command or 'process'}  pid {info.pid}  {report.state}  wall {seconds(report.wall)}",
+    )
+    parts: list[RenderableType] = [Text(), head, Text()]
+    if report.rows:
+        parts.append(operations(report.rows, bool(report.lost), width))
+    else:
+        parts.append(Text("no span was recorded: decorate functions with @libperf.trace, or libperf.instrument()"))
+    if report.timings:
+        parts += [Text(), operations(report.timings, True, width)]
+    for name, value in [*report.counters.items(), *report.gauges.items()]:
+        parts.append(Text.assemble(("  metric ", "dim"), f"{name} = {value:,}"))
+    parts += calls("slowest calls", report.slowest)
+    parts += calls("still open at the end" if report.state != "running" else "open now", report.open)
+    last = list(notes(report))
+    return Group(*parts, *([Text()] if last else []), *last)
+
+
+def render_text(report: Report, width: int = 120) -> str:
+    """The report as plain text."""
+    file = io.StringIO()
+    Console(file=file, width=width, color_system=None, force_terminal=False).print(render(report, width))
+    return file.getvalue()
+
+
+def print_report(report: Report, *, stderr: bool = False) -> Console:
+    """Print to the terminal, as wide as it is; 120 columns where there is none."""
+    console = Console(stderr=stderr)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console = Console(stderr=stderr, width=120)
+    console.print(render(report, console.width))
+    return console
