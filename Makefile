@@ -1,11 +1,11 @@
 # A façade: each target is a command you could type. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-c test-python lint wheel asan tsan asan-python soak fuzz bench bench-peers format clean
+.PHONY: help setup demo test test-c test-python lint wheel asan tsan asan-python fuzz soak bench bench-peers results format clean
 
 PYTHON = .venv/bin/python
 
 help:           ## list the targets
-	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | expand -t 14
+	@sed -n 's/^\([a-z -]*\):[^#]*## /\1\t/p' Makefile | expand -t 14
 
 setup:          ## system packages, jemalloc, .venv, build
 	@sh tools/setup.sh
@@ -17,7 +17,7 @@ demo: setup     ## run a research agent against a local mock LLM, and report on 
 test: setup lint test-c test-python ## everything: lint, C, Python
 
 lint: setup
-	$(PYTHON) -m ruff check --quiet bindings tests bench examples setup.py
+	$(PYTHON) -m ruff check --quiet bindings tests bench examples tools setup.py
 	$(PYTHON) -m mypy
 
 test-c: setup
@@ -41,6 +41,34 @@ asan-python: setup ## Python tests over a core built with ASan and UBSan
 		$(PYTHON) setup.py -q build -b build/py-asan
 	PYTHONPATH=$$(echo build/py-asan/lib.*) PYTHONMALLOC=malloc ASAN_OPTIONS=detect_leaks=0 \
 	LD_PRELOAD="$$(cc -print-file-name=libasan.so) $$(cc -print-file-name=libubsan.so)" $(PYTHON) -m pytest -q
+
+FUZZ_SECONDS = 60
+fuzz: setup     ## libFuzzer over everything that reads bytes from outside (needs clang); FUZZ_SECONDS=60
+	@command -v clang >/dev/null || { echo "make fuzz needs clang: apt-get install clang libclang-rt-14-dev" >&2; exit 1; }
+	cmake --preset fuzz && cmake --build --preset fuzz
+	for target in build/fuzz/tests/fuzz/fuzz_*; do case $$target in *.*) continue ;; esac; \
+	    mkdir -p build/corpus/$$(basename $$target); \
+	    $$target -max_total_time=$(FUZZ_SECONDS) -print_final_stats=0 -verbosity=0 -artifact_prefix=build/corpus/ build/corpus/$$(basename $$target) || exit 1; done
+
+SOAK_MINUTES = 5
+soak: setup     ## processes that are killed at any moment while readers read; SOAK_MINUTES=5
+	$(PYTHON) tests/soak/storm.py --minutes $(SOAK_MINUTES)
+
+bench: setup    ## C benchmarks
+	cmake --preset release >/dev/null && cmake --build --preset release >/dev/null && build/release/bench/perf-bench
+
+bench-peers: setup ## Python side by side with OpenTelemetry and prometheus_client, in a venv of their own
+	[ -e .venv-peers/.made ] || { rm -rf .venv-peers; python3 -m venv .venv-peers && \
+	    .venv-peers/bin/pip -q --disable-pip-version-check install -r bench/peers/requirements.txt && touch .venv-peers/.made; }
+	.venv-peers/bin/pip -q --disable-pip-version-check install --no-deps --force-reinstall .
+	.venv-peers/bin/python bench/peers/trace_cost.py
+
+results: bench bench-peers ## rewrite bench/RESULTS.md from fresh measurements
+	$(PYTHON) bench/results.py
+
+format:         ## clang-format and ruff (needs clang-format)
+	clang-format -i $$(git ls-files '*.c' '*.h')
+	$(PYTHON) -m ruff format --quiet bindings tests bench examples tools setup.py
 
 clean:          ## remove what was built (keeps .deps and .venv)
 	rm -rf build dist bindings/*.egg-info bindings/libperf/*.so .venv/.built

@@ -27,7 +27,7 @@
 #endif
 #ifdef __cplusplus
 #define PERF_BEGIN_DECLS extern "C" {
-#define PERF_END_DECLS }
+#define PERF_END_DECLS   }
 #else
 #define PERF_BEGIN_DECLS
 #define PERF_END_DECLS
@@ -41,7 +41,7 @@ PERF_BEGIN_DECLS
  *  range of a histogram) are results, not errors. */
 typedef enum perf_err {
     PERF_OK = 0,
-    PERF_ERR_INVALID = -1,   /* an argument is NULL, NaN, or contradicts another */
+    PERF_ERR_INVALID = -1,   /* an argument is NULL, NaN or contradictory */
     PERF_ERR_NOMEM = -2,     /* the allocator returned NULL */
     PERF_ERR_RANGE = -3,     /* a number lies outside its documented range */
     PERF_ERR_FULL = -4,      /* a bounded table or file system is full */

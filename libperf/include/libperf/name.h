@@ -35,9 +35,9 @@ typedef enum perf_kind {
 } perf_kind;
 
 enum {
-    PERF_KIND_COUNT = 14,     /* kinds; also the names that exist from the start,
-                                 one "(other)" for each */
-    PERF_NAMES_MAX = 4096,    /* names in one process */
+    PERF_KIND_COUNT = 14,  /* kinds; also the names that exist from the start,
+                              one "(other)" for each */
+    PERF_NAMES_MAX = 4096, /* names in one process */
     PERF_TEXT_MAX_BYTES = 200 /* of a name, an attribute text, a log line */
 };
 

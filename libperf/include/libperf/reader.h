@@ -1,11 +1,13 @@
 /* reader.h - reads a segment: of this process, a living one, or a dead one.
  *
- * Model:    refresh_blocking() copies the file (pread, never a mapping: a file cut
- *           short is an error, not a signal) and checks the copy; everything
- *           else answers from that copy, so one refresh is one consistent
- *           picture. Counters only grow: two refreshes and a subtraction are
- *           a window. records() gives each finished record once and counts
- *           what was overwritten before it could be read.
+ * Model:    refresh_blocking() copies the file (pread, never a mapping: a file
+ *           cut short is an error, not a signal) and checks the copy;
+ *           everything else answers from that copy. A writer goes on
+ *           meanwhile: in the copy of a living segment counters may be ahead
+ *           of records by what was written during the copy, a millisecond or
+ *           so. Counters only grow: two refreshes and a subtraction are a
+ *           window. records() gives each finished record once and counts what
+ *           was overwritten before it could be read.
  * Trust:    the bytes may be anything. Every offset, length and number is
  *           checked; damage is PERF_ERR_CORRUPT or a skipped part, counted.
  * Threads:  one thread at a time per reader; the writer is never disturbed.
@@ -26,12 +28,12 @@ typedef struct perf_reader perf_reader;
  *  PERF_ERR_CORRUPT, PERF_ERR_VERSION, PERF_ERR_NOMEM, PERF_ERR_SYSTEM.
  *  Ownership: the caller's; perf_reader_close(). */
 PERF_API perf_err perf_reader_open_blocking(const char *path,
-                                   const perf_allocator *allocator,
-                                   perf_reader **out);
+                                            const perf_allocator *allocator,
+                                            perf_reader **out);
 
 /** Open this process's own segment; starts it when nothing was recorded. */
-PERF_API perf_err perf_reader_open_self_blocking(const perf_allocator *allocator,
-                                        perf_reader **out);
+PERF_API perf_err perf_reader_open_self_blocking(
+    const perf_allocator *allocator, perf_reader **out);
 
 /** Read from memory; the bytes are copied. */
 PERF_API perf_err perf_reader_open_bytes(const void *bytes, size_t size,
@@ -41,7 +43,9 @@ PERF_API perf_err perf_reader_open_bytes(const void *bytes, size_t size,
 /** NULL is allowed. */
 PERF_API void perf_reader_close(perf_reader *reader);
 
-/** Take a new copy.  After an error the old one stays. */
+/** Take a new copy.  After an error the old one stays.
+ *  Errors: those of opening; PERF_ERR_CLOSED for a reader of this process's own
+ *  segment that a fork has brought into another one. */
 PERF_API perf_err perf_reader_refresh_blocking(perf_reader *reader);
 
 /** Who wrote the segment. */
@@ -68,7 +72,8 @@ PERF_API perf_err perf_reader_info_get(const perf_reader *reader,
                                        perf_reader_info *out);
 
 /** Text and kind of a name in the segment; NULL when there is none.
- *  @param kind  NULL: not wanted.  Ownership: borrowed until the next refresh. */
+ *  @param kind  NULL: not wanted.  Ownership: borrowed until the next refresh.
+ */
 PERF_API const char *perf_reader_name(const perf_reader *reader, uint32_t name,
                                       perf_kind *kind);
 
@@ -76,15 +81,15 @@ enum { PERF_QUANTITIES_MAX = 4 };
 
 /** Everything counted under one name, added up over the threads. */
 typedef struct perf_totals {
-    uint64_t count;      /* spans or timings */
-    uint64_t errors;     /* of them, ended with PERF_STATUS_ERROR */
-    uint64_t cancelled;  /* of them, ended with PERF_STATUS_CANCELLED */
-    uint64_t sum_ns;     /* their durations; for a counter, its value */
-    uint64_t min_ns;     /* 0 when count is 0 */
+    uint64_t count;     /* spans or timings */
+    uint64_t errors;    /* of them, ended with PERF_STATUS_ERROR */
+    uint64_t cancelled; /* of them, ended with PERF_STATUS_CANCELLED */
+    uint64_t sum_ns;    /* their durations; for a counter, its value */
+    uint64_t min_ns;    /* 0 when count is 0 */
     uint64_t max_ns;
-    double gauge;        /* a gauge's last value */
-    uint64_t gauge_ns;   /* when it was set; 0: never */
-    uint32_t quantities; /* how many of the following are used */
+    double gauge;             /* a gauge's last value */
+    uint64_t gauge_ns;        /* when it was set; 0: never */
+    uint32_t quantities;      /* how many of the following are used */
     uint32_t quantity_key[4]; /* a name of kind QUANTITY */
     uint64_t quantity_sum[4]; /* its values' sum */
 } perf_totals;
@@ -136,7 +141,7 @@ typedef struct perf_record {
     uint64_t trace_hi;
     uint64_t trace_lo;
     uint32_t task;
-    uint32_t thread;     /* the operating system's thread id */
+    uint32_t thread;    /* the operating system's thread id */
     uint8_t cells[448]; /* attributes, packed */
 } perf_record;
 

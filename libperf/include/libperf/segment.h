@@ -68,14 +68,14 @@ PERF_API perf_err perf_segment_folder(uint32_t uid, char *out, size_t out_size);
 
 /** Losses of this process, all counted since its start; 0 is the normal. */
 typedef struct perf_segment_stats {
-    uint64_t used_bytes;          /* reserved in the file so far */
-    uint64_t max_bytes;           /* the bound */
-    uint64_t dropped_records;     /* spans and logs with no ring to go to */
-    uint64_t dropped_values;      /* metric values and latencies without room */
-    uint64_t dropped_attributes;  /* no slot, no room, or more than 8 */
-    uint64_t cut_texts;           /* longer than PERF_TEXT_MAX_BYTES */
-    uint64_t names_over;          /* names recorded as "(other)" */
-    uint64_t spans_unseen;        /* ended, but never visible as open */
+    uint64_t used_bytes;         /* reserved in the file so far */
+    uint64_t max_bytes;          /* the bound */
+    uint64_t dropped_records;    /* spans and logs with no ring to go to */
+    uint64_t dropped_values;     /* metric values and latencies without room */
+    uint64_t dropped_attributes; /* no slot, no room, or more than 8 */
+    uint64_t cut_texts;          /* longer than PERF_TEXT_MAX_BYTES */
+    uint64_t names_over;         /* names recorded as "(other)" */
+    uint64_t spans_unseen;       /* ended, but never visible as open */
 } perf_segment_stats;
 
 /** @param out  not NULL; all zero when nothing was recorded yet. */

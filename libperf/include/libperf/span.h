@@ -11,6 +11,7 @@
  *           a time may use one span; a parent may be used by many.
  * Memory:   none allocated, no lock, no system call, except when a thread
  *           records for the first time or its ring or a histogram grows.
+ * Signals:  not from a signal handler that may interrupt these functions.
  * Fork:     a child's spans have the inherited span as their parent; ending
  *           an inherited span in the child does nothing, it is the parent's.
  * Limits:   1,024 open spans per thread are visible and can carry
@@ -27,11 +28,11 @@ typedef struct perf_span {
     uint64_t trace_lo;    /* lower half: a new one for every root */
     uint64_t id;          /* W3C span id; 0: not a span */
     uint64_t parent;      /* its parent's id; 0: a root */
-    uint64_t start_ticks; /* perf_clock_ticks() */
     uint32_t name;        /* perf_name() */
     uint32_t task;        /* asyncio task or the like; 0: none */
     uint32_t slot;        /* where it is visible as open; private */
     uint32_t process;     /* which fork made it; private */
+    uint64_t start_ticks; /* perf_clock_ticks() */
 } perf_span;
 
 /** How it ended. */
@@ -73,8 +74,8 @@ PERF_API uint64_t perf_span_end_at(perf_span span, perf_status status,
  *  Returns false, and counts, when it was cut or there was no room. */
 PERF_API bool perf_span_set_int(perf_span span, uint32_t key, int64_t value);
 PERF_API bool perf_span_set_float(perf_span span, uint32_t key, double value);
-PERF_API bool perf_span_set_text(perf_span span, uint32_t key,
-                                 const char *text, size_t length);
+PERF_API bool perf_span_set_text(perf_span span, uint32_t key, const char *text,
+                                 size_t length);
 
 /** Attach an interned text (a model's name): 16 bytes whatever its length.
  *  @param text  name of kind PERF_KIND_TEXT. */

@@ -2,7 +2,6 @@
 #ifndef PERFI_ARENA_H
 #define PERFI_ARENA_H
 #include <libperf/allocator.h>
-#include <pthread.h>
 #include <stdatomic.h>
 
 typedef struct perfi_block perfi_block; /* arena_libc.c */
@@ -11,8 +10,7 @@ typedef struct perfi_arena {
     perf_allocator face;    /* what the user holds */
     _Atomic uint64_t bytes; /* handed out; relaxed: a statistic */
     unsigned index;         /* jemalloc's number for it */
-    pthread_mutex_t lock;   /* libc: guards the list of live blocks */
-    perfi_block *blocks;
+    perfi_block *blocks;    /* libc: the live ones */
 } perfi_arena;
 
 perf_err perfi_arena_open(perfi_arena *arena);

@@ -4,6 +4,15 @@
 #include <jemalloc/jemalloc.h>
 #include <stdio.h>
 
+/* jemalloc puts in its fork handlers when it is first used. That is to be
+ * before those of thread.c, so that their locks are taken first: who holds
+ * those may ask an arena for memory. */
+__attribute__((constructor(101))) static void
+watch_forks(void)
+{
+    perf_allocator_name();
+}
+
 perf_err
 perfi_arena_open(perfi_arena *arena)
 {
@@ -28,7 +37,7 @@ perfi_arena_alloc(size_t size_bytes, void *ctx)
     perfi_arena *arena = ctx;
     /* no thread cache: it would keep freed blocks from their arena */
     int flags = MALLOCX_ARENA(arena->index) | MALLOCX_TCACHE_NONE |
-        MALLOCX_ZERO | MALLOCX_ALIGN(16);
+                MALLOCX_ZERO | MALLOCX_ALIGN(16);
     void *memory = je_mallocx(size_bytes ? size_bytes : 1, flags);
     if (memory)
         perfi_arena_count(arena, size_bytes);

@@ -1,7 +1,11 @@
 /* arena_libc.c - where there is no jemalloc: malloc with a list of live blocks,
- * so that destroying an arena still frees everything in it. */
+ * so that destroying an arena still frees everything in it.
+ *
+ * One lock for all arenas: it can be held around a fork(), so that a child
+ * never inherits it from a thread that it does not have. */
 #include "arena.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 
 struct perfi_block { /* before each piece of memory; keeps it 16-aligned */
@@ -9,10 +13,33 @@ struct perfi_block { /* before each piece of memory; keeps it 16-aligned */
     perfi_block **link; /* what points at this block */
 };
 
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
+static void
+take_lock(void)
+{
+    pthread_mutex_lock(&lock);
+}
+
+static void
+give_lock(void)
+{
+    pthread_mutex_unlock(&lock);
+}
+
+/* Before the handlers of thread.c, so that their locks are taken first: who
+ * holds those may ask an arena for memory. */
+__attribute__((constructor(101))) static void
+watch_forks(void)
+{
+    pthread_atfork(take_lock, give_lock, give_lock);
+}
+
 perf_err
 perfi_arena_open(perfi_arena *arena)
 {
-    return pthread_mutex_init(&arena->lock, NULL) ? PERF_ERR_SYSTEM : PERF_OK;
+    (void)arena;
+    return PERF_OK;
 }
 
 void
@@ -23,7 +50,6 @@ perfi_arena_close(perfi_arena *arena)
         free(block);
         block = next;
     }
-    pthread_mutex_destroy(&arena->lock);
 }
 
 void *
@@ -35,13 +61,13 @@ perfi_arena_alloc(size_t size_bytes, void *ctx)
     perfi_block *block = calloc(1, sizeof *block + size_bytes);
     if (!block)
         return NULL;
-    pthread_mutex_lock(&arena->lock);
+    take_lock();
     block->next = arena->blocks;
     block->link = &arena->blocks;
     if (block->next)
         block->next->link = &block->next;
     arena->blocks = block;
-    pthread_mutex_unlock(&arena->lock);
+    give_lock();
     perfi_arena_count(arena, size_bytes);
     return block + 1;
 }
@@ -53,11 +79,11 @@ perfi_arena_free(void *memory, size_t size_bytes, void *ctx)
     if (!memory)
         return;
     perfi_block *block = (perfi_block *)memory - 1;
-    pthread_mutex_lock(&arena->lock);
+    take_lock();
     *block->link = block->next;
     if (block->next)
         block->next->link = block->link;
-    pthread_mutex_unlock(&arena->lock);
+    give_lock();
     perfi_arena_count(arena, -(uint64_t)size_bytes);
     free(block);
 }

@@ -92,10 +92,10 @@ static bool
 tsc_is_trustworthy(void)
 {
     return file_has_word("/proc/cpuinfo", " constant_tsc") &&
-        file_has_word("/proc/cpuinfo", " nonstop_tsc") &&
-        file_has_word("/sys/devices/system/clocksource/clocksource0/"
-                      "current_clocksource",
-                      "tsc");
+           file_has_word("/proc/cpuinfo", " nonstop_tsc") &&
+           file_has_word("/sys/devices/system/clocksource/clocksource0/"
+                         "current_clocksource",
+                         "tsc");
 }
 #else
 static bool
@@ -171,7 +171,7 @@ perf_clock_source(void)
 double
 perf_clock_ticks_per_s(void)
 {
-    uint64_t scale = atomic_load_explicit(&perfi_clock_state.scale,
-                                          memory_order_relaxed);
+    uint64_t scale =
+        atomic_load_explicit(&perfi_clock_state.scale, memory_order_relaxed);
     return 1e9 * 4294967296.0 / (double)scale;
 }

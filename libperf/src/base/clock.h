@@ -57,9 +57,9 @@ perfi_clock_scale(uint64_t ticks, uint64_t scale)
 static inline uint64_t
 perfi_clock_duration_ns(uint64_t ticks)
 {
-    return perfi_clock_scale(ticks,
-                             atomic_load_explicit(&perfi_clock_state.scale,
-                                                  memory_order_relaxed));
+    return perfi_clock_scale(
+        ticks,
+        atomic_load_explicit(&perfi_clock_state.scale, memory_order_relaxed));
 }
 
 /** Read the clocks close together. */

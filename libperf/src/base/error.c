@@ -31,7 +31,7 @@ perf_strerror(int err)
 const char *
 perf_err_name(int err)
 {
-#define NAME(code) \
+#define NAME(code)                                                             \
     case code: return #code
     switch ((perf_err)err) {
         NAME(PERF_OK);

@@ -96,8 +96,8 @@ perf_name(perf_kind kind, const char *text, size_t length)
     add_others();
     cut += kept < length;
     uint16_t *place = find(kind, text, kept);
-    bool full = atomic_load_explicit(&count, memory_order_relaxed) >=
-        PERF_NAMES_MAX;
+    bool full =
+        atomic_load_explicit(&count, memory_order_relaxed) >= PERF_NAMES_MAX;
     if (!*place && (full || !add(place, kind, text, kept))) {
         over++;
         pthread_mutex_unlock(&lock);
@@ -118,8 +118,8 @@ static const entry *
 known(uint32_t name)
 {
     return name < atomic_load_explicit(&count, memory_order_acquire)
-        ? &entries[name]
-        : NULL;
+               ? &entries[name]
+               : NULL;
 }
 
 const char *
@@ -133,7 +133,9 @@ perf_kind
 perf_name_kind(uint32_t name)
 {
     const entry *e = known(name);
-    return e ? e->kind : name < PERF_KIND_COUNT ? (perf_kind)name : PERF_KIND_SPAN;
+    if (e)
+        return e->kind;
+    return name < PERF_KIND_COUNT ? (perf_kind)name : PERF_KIND_SPAN;
 }
 
 void

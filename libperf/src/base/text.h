@@ -11,7 +11,8 @@ perfi_text_cut(const char *text, size_t length, size_t limit)
     if (length <= limit)
         return length;
     size_t cut = limit;
-    while (cut > 0 && limit - cut < 4 && ((unsigned char)text[cut] & 0xC0) == 0x80)
+    while (cut > 0 && limit - cut < 4 &&
+           ((unsigned char)text[cut] & 0xC0) == 0x80)
         cut--;
     return ((unsigned char)text[cut] & 0xC0) == 0x80 ? limit : cut;
 }

@@ -18,13 +18,13 @@ enum {
 static inline uint32_t
 perfi_bucket_of(uint64_t value)
 {
-    /* 127 in place of a small value makes its exponent 6: no shift, page 0 */
-    unsigned exponent = 63u -
-        (unsigned)__builtin_clzll(value | (PERFI_PAGE_BUCKETS - 1));
-    unsigned page = exponent - (PERFI_PAGE_BITS - 1);
-    unsigned shift = page ? page - 1 : 0;
-    unsigned sub = (unsigned)(value >> shift) & (PERFI_PAGE_BUCKETS - 1);
-    return page << PERFI_PAGE_BITS | sub;
+    /* Pages 0 and 1 both have a bucket for each value: 255 in place of a small
+     * one makes the shift 0 in both. Above, the leading one, which the shift
+     * leaves in place, counts as the page more. */
+    uint64_t at_least = value | (2 * PERFI_PAGE_BUCKETS - 1);
+    unsigned shift =
+        (63u ^ (unsigned)__builtin_clzll(at_least)) - PERFI_PAGE_BITS;
+    return (shift << PERFI_PAGE_BITS) + (uint32_t)(value >> shift);
 }
 
 /** The smallest value of a bucket. */

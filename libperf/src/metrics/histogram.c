@@ -5,7 +5,6 @@
 #include "buckets.h"
 #include "counters.h"
 
-
 struct perf_histogram {
     const perf_allocator *allocator;
     perfi_counter sum;
@@ -53,10 +52,21 @@ void
 perf_histogram_record_many(perf_histogram *h, const uint64_t *values_ns,
                            size_t n)
 {
-    if (!values_ns)
+    if (!h || !values_ns || !n)
         return;
-    for (size_t i = 0; i < n; i++)
-        perf_histogram_record(h, values_ns[i]);
+    uint64_t sum = perfi_get(&h->sum);
+    uint64_t min = perfi_get(&h->min), max = perfi_get(&h->max);
+    for (size_t i = 0; i < n; i++) {
+        uint64_t value = values_ns[i];
+        perfi_add(&h->buckets[perfi_bucket_of(value)], 1);
+        if (__builtin_add_overflow(sum, value, &sum))
+            sum = UINT64_MAX;
+        min = value < min ? value : min;
+        max = value > max ? value : max;
+    }
+    perfi_set(&h->sum, sum);
+    perfi_set(&h->min, min);
+    perfi_set(&h->max, max);
 }
 
 void
@@ -225,8 +235,8 @@ perf_histogram_quantiles(const perf_histogram *h, const double *qs, size_t n,
                seen + perfi_get(&h->buckets[bucket]) < rank)
             seen += perfi_get(&h->buckets[bucket++]);
         out[i] = bucket < PERFI_BUCKETS
-            ? clamp(perfi_bucket_middle(bucket), min, max)
-            : max;
+                     ? clamp(perfi_bucket_middle(bucket), min, max)
+                     : max;
         if (rank == 1)
             out[i] = min; /* known exactly */
         if (rank == count)

@@ -1,4 +1,5 @@
-/* metric.c - counters, gauges and timings: each a series of the thread's own. */
+/* metric.c - counters, gauges and timings: each a series of the thread's own.
+ */
 #include "../base/clock.h"
 #include "../trace/span.h"
 

@@ -1,4 +1,5 @@
-/* image.c - checks a copied segment and makes tables of its names and series. */
+/* image.c - checks a copied segment and makes tables of its names and series.
+ */
 #include "image.h"
 
 #include <string.h>
@@ -37,27 +38,39 @@ find_text(const perfi_image *image, uint64_t entry, uint32_t *length)
 {
     uint64_t at = entry >> 16;
     *length = entry >> 8 & 0xff;
-    if (!at || !*length || *length > PERF_TEXT_MAX_BYTES ||
-        at > image->size || *length > image->size - at)
+    if (!at || !*length || *length > PERF_TEXT_MAX_BYTES || at > image->size ||
+        *length > image->size - at)
         return NULL;
     return (const char *)image->bytes + at;
+}
+
+/* A name is shown to people and put into files: no NUL, no escape, nor any
+ * other control character (U+0000 to U+001F, U+007F to U+009F). */
+static void
+blank_controls(char *text, uint32_t length)
+{
+    for (uint32_t i = 0; i < length; i++) {
+        unsigned char here = (unsigned char)text[i];
+        unsigned char next = i + 1 < length ? (unsigned char)text[i + 1] : 0;
+        if (here < ' ' || here == 0x7F)
+            text[i] = ' ';
+        else if (here == 0xC2 && next >= 0x80 && next < 0xA0)
+            text[i] = text[i + 1] = ' ';
+    }
 }
 
 static perf_err
 index_names(perfi_image *image, const perf_allocator *a)
 {
     static const char other[] = "(other)";
-    const perfi_header *h = perfi_image_header(image);
     const perfi_name_entry *entries =
         (const void *)(image->bytes + PERFI_NAMES_AT);
-    uint64_t n = atomic_load_explicit(&h->names, memory_order_acquire);
-    if (n > PERF_NAMES_MAX) {
-        n = PERF_NAMES_MAX;
+    if (image->names > PERF_NAMES_MAX) {
+        image->names = PERF_NAMES_MAX;
         image->damaged++;
     }
-    image->names = (uint32_t)n;
-    image->texts_size = n * (PERF_TEXT_MAX_BYTES + 1) + sizeof other;
-    image->name = allocate(a, n + 1, sizeof *image->name);
+    image->texts_size = image->names * (PERF_TEXT_MAX_BYTES + 1) + sizeof other;
+    image->name = allocate(a, image->names + 1u, sizeof *image->name);
     image->texts = allocate(a, image->texts_size, 1);
     if (!image->name || !image->texts)
         return PERF_ERR_NOMEM;
@@ -76,10 +89,7 @@ index_names(perfi_image *image, const perf_allocator *a)
             kind = PERF_KIND_SPAN;
         image->name[i] = (perfi_image_name){end, kind};
         memcpy(image->texts + end, text, length);
-        /* a text is shown to people and put into files: no NUL, no escape */
-        for (uint32_t k = 0; k < length; k++)
-            if ((unsigned char)image->texts[end + k] < ' ')
-                image->texts[end + k] = ' ';
+        blank_controls(image->texts + end, length);
         end += length + 1;
     }
     return PERF_OK;
@@ -102,22 +112,24 @@ place_series(perfi_image *image, uint32_t offset, uint32_t name)
 }
 
 static void
-each_series(perfi_image *image, const perfi_image_block *block, series_fn fn)
+each_series(perfi_image *image, const perfi_image_block *blocks, uint32_t n,
+            series_fn fn)
 {
-    const perfi_block *b =
-        perfi_image_at(image, block->offset, sizeof *b);
-    uint32_t offset =
-        b ? atomic_load_explicit(&b->series, memory_order_acquire) : 0;
-    while (offset) {
-        const perfi_series *s = perfi_image_at(image, offset, sizeof *s);
-        if (!s || s->next >= offset) { /* lists lead to smaller offsets */
-            image->damaged++;
-            return;
+    /* many blocks may lead into one list: no more series than would fit */
+    uint64_t left = image->size / sizeof(perfi_series);
+    for (uint32_t i = 0; i < n; i++)
+        for (uint32_t offset = blocks[i].fresh.series; offset;) {
+            const perfi_series *s =
+                left ? perfi_image_at(image, offset, sizeof *s) : NULL;
+            if (!s || s->next >= offset) { /* lists lead to smaller offsets */
+                image->damaged++;
+                break;
+            }
+            left--;
+            if (s->name < image->names)
+                fn(image, offset, s->name);
+            offset = s->next;
         }
-        if (s->name < image->names)
-            fn(image, offset, s->name);
-        offset = s->next;
-    }
 }
 
 static perf_err
@@ -127,16 +139,14 @@ index_series(perfi_image *image, const perfi_image_block *blocks, uint32_t n,
     image->series_of = allocate(a, image->names + 2u, sizeof(uint32_t));
     if (!image->series_of)
         return PERF_ERR_NOMEM;
-    for (uint32_t i = 0; i < n; i++)
-        each_series(image, &blocks[i], count_series);
+    each_series(image, blocks, n, count_series);
     image->series_at = allocate(a, image->series + 1u, sizeof(uint32_t));
     if (!image->series_at)
         return PERF_ERR_NOMEM;
     for (uint32_t i = 0; i <= image->names; i++)
         image->series_of[i + 1] += image->series_of[i];
     uint32_t damaged = image->damaged; /* seen once is enough */
-    for (uint32_t i = 0; i < n; i++)
-        each_series(image, &blocks[i], place_series);
+    each_series(image, blocks, n, place_series);
     image->damaged = damaged;
     /* placing moved each start to its end, which is the next one's start */
     for (uint32_t i = image->names + 1; i > 0; i--)

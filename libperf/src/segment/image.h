@@ -7,14 +7,23 @@
 #define PERFI_IMAGE_H
 #include "layout.h"
 
+/** Where a block's lists began when it was looked at. Everything they lead to
+ *  lies in the copy; what the copy of the block says may be newer. */
+typedef struct perfi_image_head {
+    uint64_t before; /* the head before the copy: whole up to here */
+    uint64_t after;  /* and after it: written over up to here */
+    uint32_t chunks, chunks_after; /* of the ring, at the same two times */
+    uint32_t ring, series;         /* before the copy; as in perfi_block */
+} perfi_image_head;
+
 /** One thread's block, and how far its records have been given out. */
 typedef struct perfi_image_block {
-    uint32_t offset;      /* of the perfi_block, in units */
-    uint64_t head_before; /* looked at before the copy: whole up to here */
-    uint64_t head_after;  /* and after it: written over up to here */
-    uint64_t chunk;       /* next record: number of its chunk, */
-    uint32_t place;       /* place in it (0: at its start), */
-    uint64_t record;      /* and its number in the ring */
+    uint32_t offset;        /* of the perfi_block, in units */
+    perfi_image_head head;  /* of the copy in use */
+    perfi_image_head fresh; /* of the copy being made, which may yet fail */
+    uint64_t chunk;         /* next record: number of its chunk, */
+    uint32_t place;         /* place in it (0: at its start), */
+    uint64_t record;        /* and its number in the ring */
 } perfi_image_block;
 
 typedef struct perfi_image_name {
@@ -29,10 +38,10 @@ typedef struct perfi_image {
     perfi_image_name *name; /* `names` of them */
     char *texts;            /* each ends in NUL */
     size_t texts_size;
-    uint32_t series;        /* of all threads, ordered by name */
-    uint32_t *series_at;    /* `series` offsets */
-    uint32_t *series_of;    /* names + 1: where a name's series begin */
-    uint32_t damaged;       /* parts that were skipped */
+    uint32_t series;     /* of all threads, ordered by name */
+    uint32_t *series_at; /* `series` offsets */
+    uint32_t *series_of; /* names + 1: where a name's series begin */
+    uint32_t damaged;    /* parts that were skipped */
 } perfi_image;
 
 /** Something of `bytes` length at an offset in units, or NULL. */
@@ -49,9 +58,9 @@ perfi_image_header(const perfi_image *image)
     return (const perfi_header *)(const void *)image->bytes;
 }
 
-/** Check the header and make the tables of names and series. `bytes` and
- *  `size` are set. On error nothing is left allocated but `bytes`.
- *  @param blocks  offsets of the blocks, `n` of them. */
+/** Check the header and make the tables of names and series. `bytes`, `size`
+ *  and `names` are set. On error nothing is left allocated but `bytes`.
+ *  @param blocks  the blocks, `n` of them, with their fresh heads. */
 perf_err perfi_image_index(perfi_image *image, const perfi_image_block *blocks,
                            uint32_t n, const perf_allocator *allocator);
 

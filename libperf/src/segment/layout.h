@@ -59,7 +59,8 @@ typedef struct perfi_header {
     perfi_counter names;          /* release: entries below it are whole */
     perfi_counter blocks; /* offset of the newest thread block; release */
     perfi_counter names_over, names_cut;
-    perfi_counter dropped_records; /* of threads that got no block; atomic add */
+    perfi_counter
+        dropped_records; /* of threads that got no block; atomic add */
     perfi_counter dropped_values, dropped_attributes;
 } perfi_header;
 
@@ -72,15 +73,16 @@ typedef struct perfi_series {
     uint32_t pad;
     perfi_counter errors, cancelled;
     perfi_counter sum, max;
-    perfi_counter min;       /* UINT64_MAX while there is none */
-    perfi_counter unplaced;  /* counted, but no page could be had */
-    perfi_counter gauge;     /* bits of a double */
+    perfi_counter min;      /* UINT64_MAX while there is none */
+    perfi_counter unplaced; /* counted, but no page could be had */
+    perfi_counter gauge;    /* bits of a double */
     perfi_counter gauge_ticks;
     perfi_counter quantity_sum[PERF_QUANTITIES_MAX];
     _Atomic uint32_t quantity_key[PERF_QUANTITIES_MAX]; /* 0: unused */
-    _Atomic uint32_t pages[PERFI_PAGES + 2]; /* offset / PERFI_UNIT of 128 counters;
-                                            release after the page is there;
-                                            two more keep the size even */
+    _Atomic uint32_t
+        pages[PERFI_PAGES + 2]; /* offset / PERFI_UNIT of 128 counters;
+                               release after the page is there;
+                               two more keep the size even */
 } perfi_series;
 
 /** An attribute: this first cell, whose last 8 bytes hold the value or the
@@ -115,8 +117,9 @@ typedef struct perfi_block {
     /* Ring. Position = number of the chunk (counted since the start) times
      * PERFI_CHUNK, plus the place in it. Chunk n lies at ring n while the
      * ring grows; once `ring_wrapped`, at ring n % ring_chunks. */
-    perfi_counter head; /* next byte to be written; release after a record,
-                           and before a chunk is written over */
+    perfi_counter head; /* position after the last byte that was written, so
+                           never a chunk's first; release after a record, and
+                           before a chunk is written over */
     _Atomic uint32_t ring_chunks, ring_wrapped;
     _Atomic uint32_t ring; /* newest ring chunk: offset / PERFI_UNIT; linked
                               through perfi_ring_chunk.older */
@@ -124,6 +127,13 @@ typedef struct perfi_block {
     perfi_counter dropped_records, dropped_values, dropped_attributes;
     perfi_counter cut_texts, spans_unseen;
 } perfi_block;
+
+/** The number of the chunk that holds the last byte before the head. */
+static inline uint64_t
+perfi_head_chunk(uint64_t head)
+{
+    return head ? (head - 1) / PERFI_CHUNK : 0;
+}
 
 /* ---- ring ---- */
 
@@ -144,8 +154,8 @@ typedef struct perfi_record {
     uint8_t attributes; /* how many */
     uint32_t name;
     uint64_t start_ticks, end_ticks;
-    uint64_t id, parent;
-    uint64_t trace_hi, trace_lo;
+    uint64_t trace_hi, trace_lo; /* in the order of perf_span: copied in */
+    uint64_t id, parent;         /* pieces as large as those written there */
     uint32_t task, thread;
 } perfi_record;
 
@@ -156,13 +166,14 @@ _Static_assert(sizeof(perfi_series) % PERFI_UNIT == 0, "offsets are in units");
 _Static_assert(sizeof(perfi_ring_chunk) == 32, "records stay aligned");
 _Static_assert(sizeof(((perf_record *)0)->cells) == PERFI_CELLS * PERFI_UNIT,
                "a public record holds every cell");
-_Static_assert(sizeof(perfi_header) + PERF_NAMES_MAX * sizeof(perfi_name_entry)
-                   < PERFI_CHUNK,
+_Static_assert(sizeof(perfi_header) +
+                       PERF_NAMES_MAX * sizeof(perfi_name_entry) <
+                   PERFI_CHUNK,
                "the header and the table of names share the first chunk");
 
 /* Texts of names begin here in chunk 0. */
 #define PERFI_NAMES_AT sizeof(perfi_header)
-#define PERFI_TEXTS_AT \
+#define PERFI_TEXTS_AT                                                         \
     (PERFI_NAMES_AT + PERF_NAMES_MAX * sizeof(perfi_name_entry))
 
 #endif

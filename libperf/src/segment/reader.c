@@ -55,8 +55,8 @@ add_block(perf_reader *r, uint32_t offset)
 {
     if (r->blocks == r->blocks_room) {
         uint32_t room = r->blocks_room ? r->blocks_room * 2 : 16;
-        perfi_image_block *more = r->allocator->alloc(room * sizeof *more,
-                                                      r->allocator->ctx);
+        perfi_image_block *more =
+            r->allocator->alloc(room * sizeof *more, r->allocator->ctx);
         if (!more)
             return PERF_ERR_NOMEM;
         if (r->blocks)
@@ -70,13 +70,22 @@ add_block(perf_reader *r, uint32_t offset)
     return PERF_OK;
 }
 
-/* A block, from the file, or from the image when there is no file. */
+/* A block, from the file, or from the image when there is no file. Its head is
+ * from a read before: a writer goes on while the kernel copies, and a head
+ * ahead of the number of chunks would look as if the ring had wrapped. */
 static bool
 look_at_block(const perf_reader *r, const perfi_image *image, uint32_t offset,
               perfi_block *out)
 {
-    if (r->fd >= 0)
-        return read_at(r, out, sizeof *out, (uint64_t)offset * PERFI_UNIT);
+    if (r->fd >= 0) {
+        uint64_t at = (uint64_t)offset * PERFI_UNIT;
+        perfi_counter head;
+        if (!read_at(r, &head, sizeof head, at + offsetof(perfi_block, head)) ||
+            !read_at(r, out, sizeof *out, at))
+            return false;
+        perfi_set(&out->head, perfi_get(&head));
+        return true;
+    }
     const void *b = perfi_image_at(image, offset, sizeof *out);
     if (b)
         memcpy(out, b, sizeof *out);
@@ -103,13 +112,20 @@ look_at_heads_before(perf_reader *r, perfi_image *image, uint64_t newest)
                 return err;
             known = &r->block[r->blocks - 1];
         }
-        known->head_before = atomic_load_explicit(&b.head,
-                                                  memory_order_acquire);
-        known->head_after = known->head_before;
+        known->fresh = (perfi_image_head){
+            .before = atomic_load_explicit(&b.head, memory_order_acquire),
+            .chunks =
+                atomic_load_explicit(&b.ring_chunks, memory_order_acquire),
+            .ring = atomic_load_explicit(&b.ring, memory_order_acquire),
+            .series = atomic_load_explicit(&b.series, memory_order_acquire),
+        };
+        known->fresh.after = known->fresh.before;
+        known->fresh.chunks_after = known->fresh.chunks;
         before = at;
         at = b.next;
     }
-    qsort(r->block, r->blocks, sizeof *r->block, by_offset);
+    if (r->blocks)
+        qsort(r->block, r->blocks, sizeof *r->block, by_offset);
     return PERF_OK;
 }
 
@@ -118,9 +134,45 @@ look_at_heads_after(perf_reader *r, const perfi_image *image)
 {
     for (uint32_t i = 0; r->fd >= 0 && i < r->blocks; i++) {
         perfi_block b;
-        if (look_at_block(r, image, r->block[i].offset, &b))
-            r->block[i].head_after = perfi_get(&b.head);
+        if (!look_at_block(r, image, r->block[i].offset, &b))
+            continue;
+        r->block[i].fresh.after = perfi_get(&b.head);
+        r->block[i].fresh.chunks_after =
+            atomic_load_explicit(&b.ring_chunks, memory_order_acquire);
     }
+}
+
+/* Every block and every chunk of a ring takes up a chunk of the file: rings
+ * that claim more would have us look at the same chunks again and again. */
+static void
+bound_rings(const perf_reader *r, perfi_image *image)
+{
+    uint64_t left = image->size / PERFI_CHUNK;
+    for (uint32_t i = 0; i < r->blocks; i++) {
+        perfi_image_head *head = &r->block[i].fresh;
+        uint64_t chunks = (uint64_t)head->chunks + 1;
+        if (chunks <= left)
+            left -= chunks;
+        else {
+            image->damaged++;
+            head->chunks = 0;
+        }
+    }
+}
+
+/* The copy is whole: give out records from it. */
+static void
+use_fresh_heads(const perf_reader *r)
+{
+    for (uint32_t i = 0; i < r->blocks; i++)
+        r->block[i].head = r->block[i].fresh;
+}
+
+static uint32_t
+bounded_names(const perfi_header *h)
+{
+    uint64_t n = atomic_load_explicit(&h->names, memory_order_acquire);
+    return n < UINT32_MAX ? (uint32_t)n : UINT32_MAX;
 }
 
 static perf_err
@@ -139,11 +191,14 @@ copy_file(perf_reader *r, perfi_image *image)
     err = look_at_heads_before(r, image, perfi_get(&h.blocks));
     if (err)
         return err;
-    uint64_t used = perfi_get(&h.used_bytes);
-    if (!read_at(r, &h, sizeof h, 0)) /* it may have grown meanwhile */
+    /* The file may grow meanwhile. After the heads the names, which records
+     * mention; after those the size, within which their texts lie. */
+    if (!read_at(r, &h, sizeof h, 0))
         return PERF_ERR_CORRUPT;
-    if (perfi_get(&h.used_bytes) > used)
-        used = perfi_get(&h.used_bytes);
+    image->names = bounded_names(&h);
+    if (!read_at(r, &h, sizeof h, 0))
+        return PERF_ERR_CORRUPT;
+    uint64_t used = perfi_get(&h.used_bytes);
     image->size = used < (uint64_t)st.st_size ? used : (uint64_t)st.st_size;
     image->bytes = r->allocator->alloc(image->size, r->allocator->ctx);
     if (!image->bytes)
@@ -151,6 +206,7 @@ copy_file(perf_reader *r, perfi_image *image)
     if (!read_at(r, image->bytes, image->size, 0))
         return PERF_ERR_CORRUPT;
     look_at_heads_after(r, image);
+    bound_rings(r, image);
     /* the header may have been damaged between the two looks */
     return perfi_image_check_header(perfi_image_header(image),
                                     (uint64_t)st.st_size);
@@ -163,6 +219,10 @@ perf_reader_refresh_blocking(perf_reader *r)
         return PERF_ERR_INVALID;
     if (r->fd < 0)
         return PERF_OK;
+    if (r->self && r->process != perfi_segment_state.process)
+        return PERF_ERR_CLOSED;
+    if (r->self) /* so that the header says what this process knows */
+        perfi_segment_sign_of_life();
     perfi_image fresh = {0};
     perf_err err = copy_file(r, &fresh);
     if (!err)
@@ -173,6 +233,7 @@ perf_reader_refresh_blocking(perf_reader *r)
     }
     perfi_image_free(&r->image, r->allocator);
     r->image = fresh;
+    use_fresh_heads(r);
     return PERF_OK;
 }
 
@@ -192,6 +253,7 @@ make(const perf_allocator *allocator, int fd, bool self, perf_reader **out)
     r->allocator = allocator;
     r->fd = fd;
     r->self = self;
+    r->process = perfi_segment_state.process;
     perf_err err = perf_reader_refresh_blocking(r);
     if (err) {
         perf_reader_close(r);
@@ -216,7 +278,7 @@ error_of(int why)
 
 perf_err
 perf_reader_open_blocking(const char *path, const perf_allocator *allocator,
-                 perf_reader **out)
+                          perf_reader **out)
 {
     if (!out)
         return PERF_ERR_INVALID;
@@ -229,7 +291,8 @@ perf_reader_open_blocking(const char *path, const perf_allocator *allocator,
 }
 
 perf_err
-perf_reader_open_self_blocking(const perf_allocator *allocator, perf_reader **out)
+perf_reader_open_self_blocking(const perf_allocator *allocator,
+                               perf_reader **out)
 {
     if (!out)
         return PERF_ERR_INVALID;
@@ -269,12 +332,15 @@ perf_reader_open_bytes(const void *bytes, size_t size,
     err = perfi_image_check_header(h, size);
     if (!err)
         err = look_at_heads_before(r, image, perfi_get(&h->blocks));
+    bound_rings(r, image);
+    image->names = bounded_names(h);
     if (!err)
         err = perfi_image_index(image, r->block, r->blocks, r->allocator);
     if (err) {
         perf_reader_close(r);
         return err;
     }
+    use_fresh_heads(r);
     *out = r;
     return PERF_OK;
 }

@@ -6,8 +6,9 @@
 
 struct perf_reader {
     const perf_allocator *allocator;
-    int fd;    /* -1: read from memory, there is no refresh */
-    bool self; /* this process's own segment */
+    int fd;           /* -1: read from memory, there is no refresh */
+    bool self;        /* this process's own segment */
+    uint32_t process; /* and which fork of it */
     perfi_image image;
     uint32_t blocks, blocks_room;
     perfi_image_block *block; /* in the order of their offsets */

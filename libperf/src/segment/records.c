@@ -58,7 +58,7 @@ perf_record_attribute(const perf_record *record, uint32_t index,
     case PERF_ATTRIBUTE_NAME: out->name = (uint32_t)cell.value; return true;
     case PERF_ATTRIBUTE_TEXT:
         out->text = (const char *)record->cells + at * PERFI_UNIT +
-            offsetof(perfi_cell, value);
+                    offsetof(perfi_cell, value);
         out->length = cell.length < room ? cell.length : room;
         return true;
     default: return false;
@@ -68,34 +68,35 @@ perf_record_attribute(const perf_record *record, uint32_t index,
 /* ---- rings ---- */
 
 typedef struct ring {
-    const perfi_block *block;
+    uint32_t newest; /* offset of the chunk that was made last */
     uint32_t chunks;
-    uint64_t last;   /* number of the chunk that was being written */
+    uint64_t last;     /* number of the chunk that was being written */
     uint32_t last_end; /* and how far it is whole */
-    uint64_t oldest; /* number of the oldest that is still there */
+    uint64_t oldest;   /* number of the oldest that is still there */
 } ring;
 
 static bool
 look(const perf_reader *r, const perfi_image_block *at, ring *out)
 {
-    const perfi_block *b = perfi_image_at(&r->image, at->offset, sizeof *b);
-    if (!b)
-        return false;
-    uint32_t chunks = atomic_load_explicit(&b->ring_chunks,
-                                           memory_order_acquire);
-    if (!chunks || chunks > PERFI_RING_CHUNKS_MAX)
+    const perfi_image_head *head = &at->head;
+    if (!head->chunks)
         return false;
     *out = (ring){
-        .block = b,
-        .chunks = chunks,
-        .last = at->head_before / PERFI_CHUNK,
-        .last_end = (uint32_t)(at->head_before % PERFI_CHUNK),
+        .newest = head->ring,
+        .chunks = head->chunks,
+        .last = perfi_head_chunk(head->before),
     };
-    uint64_t newest = at->head_after / PERFI_CHUNK;
+    out->last_end = (uint32_t)(head->before - out->last * PERFI_CHUNK);
+    uint64_t newest = perfi_head_chunk(head->after);
     if (newest < out->last)
         newest = out->last;
-    if (newest >= chunks)
-        out->oldest = newest - chunks + 1;
+    /* a ring that grew while it was copied has written over nothing */
+    if (newest >= head->chunks_after)
+        out->oldest = newest - head->chunks_after + 1;
+    /* whatever the heads say: no ring has more chunks than the file */
+    uint64_t most = r->image.size / PERFI_CHUNK;
+    if (out->last >= most && out->oldest <= out->last - most)
+        out->oldest = out->last - most + 1;
     return true;
 }
 
@@ -105,14 +106,12 @@ static const unsigned char *
 chunk_at(const perf_reader *r, const ring *in, uint64_t number)
 {
     uint32_t index = (uint32_t)(number % in->chunks);
-    uint32_t offset = atomic_load_explicit(&in->block->ring,
-                                           memory_order_acquire);
-    for (uint32_t steps = 0; offset && steps <= PERFI_RING_CHUNKS_MAX;
-         steps++) {
+    for (uint32_t offset = in->newest; offset;) {
         const unsigned char *bytes =
             perfi_image_at(&r->image, offset, PERFI_CHUNK);
         const perfi_ring_chunk *chunk = (const void *)bytes;
-        if (!chunk)
+        /* aligned: so the list is no longer than the file has chunks */
+        if (!chunk || offset % (PERFI_CHUNK / PERFI_UNIT))
             return NULL;
         if (chunk->index == index)
             return perfi_get(&chunk->number) == number ? bytes : NULL;
@@ -175,8 +174,7 @@ read_block(perf_reader *r, perfi_image_block *at, perf_record *out,
     }
     while (n < capacity && at->chunk <= in.last) {
         uint32_t end = at->chunk == in.last ? in.last_end : PERFI_CHUNK;
-        const unsigned char *bytes =
-            end ? chunk_at(r, &in, at->chunk) : NULL;
+        const unsigned char *bytes = chunk_at(r, &in, at->chunk);
         if (bytes) {
             if (!at->place)
                 enter_chunk(r, at, bytes);
@@ -212,18 +210,18 @@ perf_reader_lost(const perf_reader *r)
 /* ---- open spans ---- */
 
 static void
-convert_open(const perf_reader *r, const perfi_block *b,
-             const perfi_slot *from, perf_record *to)
+convert_open(const perf_reader *r, const perfi_block *b, const perfi_slot *from,
+             perf_record *to)
 {
     uint32_t cells = atomic_load_explicit(&from->cells, memory_order_acquire);
-    uint32_t attributes = atomic_load_explicit(&from->attributes,
-                                               memory_order_relaxed);
+    uint32_t attributes =
+        atomic_load_explicit(&from->attributes, memory_order_relaxed);
     *to = (perf_record){
         .type = PERF_RECORD_SPAN,
         .name = atomic_load_explicit(&from->name, memory_order_relaxed),
         .attributes = attributes < PERF_SPAN_ATTRIBUTES_MAX
-            ? attributes
-            : PERF_SPAN_ATTRIBUTES_MAX,
+                          ? attributes
+                          : PERF_SPAN_ATTRIBUTES_MAX,
         .start_ns = perfi_reader_ns(r, perfi_get(&from->start_ticks)),
         .id = perfi_get(&from->id),
         .parent = perfi_get(&from->parent),
@@ -241,8 +239,8 @@ static size_t
 read_group(const perf_reader *r, const perfi_block *b, uint32_t group,
            perf_record *out, size_t n, size_t capacity)
 {
-    uint32_t offset = atomic_load_explicit(&b->groups[group],
-                                           memory_order_acquire);
+    uint32_t offset =
+        atomic_load_explicit(&b->groups[group], memory_order_acquire);
     const perfi_slot *slot = perfi_image_at(
         &r->image, offset, PERFI_GROUP_SLOTS * sizeof(perfi_slot));
     for (uint32_t i = 0; slot && i < PERFI_GROUP_SLOTS; i++) {
@@ -256,8 +254,7 @@ read_group(const perf_reader *r, const perfi_block *b, uint32_t group,
 }
 
 size_t
-perf_reader_open_spans(const perf_reader *r, perf_record *out,
-                       size_t capacity)
+perf_reader_open_spans(const perf_reader *r, perf_record *out, size_t capacity)
 {
     size_t n = 0;
     for (uint32_t i = 0; r && i < r->blocks; i++) {

@@ -21,10 +21,9 @@ unsigned char *
 perfi_ring_next_chunk(perfi_thread *t)
 {
     perfi_block *b = t->block;
-    uint32_t chunks = atomic_load_explicit(&b->ring_chunks,
-                                           memory_order_relaxed);
-    bool wrapped = atomic_load_explicit(&b->ring_wrapped,
-                                        memory_order_relaxed);
+    uint32_t chunks =
+        atomic_load_explicit(&b->ring_chunks, memory_order_relaxed);
+    bool wrapped = atomic_load_explicit(&b->ring_wrapped, memory_order_relaxed);
     uint64_t number = chunks ? t->chunk_number + 1 : 0;
     unsigned char *chunk = wrapped ? NULL : grow(t, b, chunks);
     bool fresh = chunk != NULL;
@@ -36,11 +35,12 @@ perfi_ring_next_chunk(perfi_thread *t)
     if (!fresh) {
         chunk = t->ring[number % chunks];
         atomic_store_explicit(&b->ring_wrapped, 1, memory_order_relaxed);
-        /* The head says that this chunk is being written over before the first
-         * byte of it changes: release keeps what is before, the fence keeps
-         * the bytes after. ThreadSanitizer knows no fences; readers come
-         * through the kernel, so it has nothing to see here anyway. */
-        atomic_store_explicit(&b->head, number * PERFI_CHUNK,
+        /* The head moves into this chunk before the first byte of it changes,
+         * to say that it is being written over: release keeps what is before,
+         * the fence keeps the bytes after. ThreadSanitizer knows no fences;
+         * readers come through the kernel, so it has nothing to see here
+         * anyway. */
+        atomic_store_explicit(&b->head, number * PERFI_CHUNK + 1,
                               memory_order_release);
 #if !defined(__SANITIZE_THREAD__)
         atomic_thread_fence(memory_order_release);
@@ -53,12 +53,14 @@ perfi_ring_next_chunk(perfi_thread *t)
     t->cursor = chunk + sizeof *head;
     t->end = chunk + PERFI_CHUNK;
     t->position = number * PERFI_CHUNK + sizeof *head;
-    atomic_store_explicit(&b->head, t->position, memory_order_release);
     if (fresh) {
         atomic_store_explicit(&b->ring, perfi_offset(chunk),
                               memory_order_release);
         atomic_store_explicit(&b->ring_chunks, chunks + 1,
                               memory_order_release);
     }
+    /* last: a head in a chunk that a reader's list does not have yet would
+     * look as if the ring had wrapped */
+    atomic_store_explicit(&b->head, t->position, memory_order_release);
     return t->cursor;
 }

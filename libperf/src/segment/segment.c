@@ -15,16 +15,16 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define MIN_BYTES (UINT64_C(256) << 10)
-#define MAX_BYTES (UINT64_C(4) << 30)
-#define DEFAULT_BYTES (UINT64_C(64) << 20)
-#define MIN_RING_BYTES ((uint64_t)PERFI_CHUNK)
-#define MAX_RING_BYTES ((uint64_t)PERFI_CHUNK * PERFI_RING_CHUNKS_MAX)
+#define MIN_BYTES          (UINT64_C(256) << 10)
+#define MAX_BYTES          (UINT64_C(4) << 30)
+#define DEFAULT_BYTES      (UINT64_C(64) << 20)
+#define MIN_RING_BYTES     ((uint64_t)PERFI_CHUNK)
+#define MAX_RING_BYTES     ((uint64_t)PERFI_CHUNK * PERFI_RING_CHUNKS_MAX)
 #define DEFAULT_RING_BYTES (UINT64_C(4) << 20)
 
 perfi_segment perfi_segment_state = {
@@ -88,7 +88,7 @@ random_bits(void)
     uint64_t bits = 0;
     if (getrandom(&bits, sizeof bits, GRND_NONBLOCK) != sizeof bits)
         bits = perfi_clock_ticks() * UINT64_C(0x9E3779B97F4A7C15) ^
-            (uint64_t)getpid() << 32;
+               (uint64_t)getpid() << 32;
     return bits ? bits : 1;
 }
 
@@ -125,8 +125,10 @@ static bool
 back(int fd, uint64_t offset, uint64_t bytes)
 {
 #ifdef __linux__
-    if (!fallocate(fd, 0, (off_t)offset, (off_t)bytes))
-        return true;
+    do
+        if (!fallocate(fd, 0, (off_t)offset, (off_t)bytes))
+            return true;
+    while (errno == EINTR); /* a profiler's timer, not a lack of room */
     if (errno != EOPNOTSUPP && errno != ENOSYS)
         return false;
 #endif
@@ -151,6 +153,7 @@ make_file(int folder, const char *folder_path, char *path, uint64_t *bytes)
     if (fd < 0)
         return -1;
     *bytes = within_file_limit(*bytes);
+    errno = EFBIG;
     if (*bytes < MIN_BYTES || flock(fd, LOCK_EX | LOCK_NB) ||
         ftruncate(fd, (off_t)*bytes) || !back(fd, 0, PERFI_CHUNK) ||
         renameat(folder, fresh, folder, name)) {
@@ -204,25 +207,28 @@ make_storage(const char *dir, char *path, uint64_t *bytes)
 
 /* ---- start ---- */
 
+static bool
+ends_in(const char *text, const char *end)
+{
+    size_t n = strlen(text), m = strlen(end);
+    return n >= m && !strcmp(text + n - m, end);
+}
+
 /* What a person would call the program: its file or module, never its other
  * arguments, which may hold secrets. `args` are NUL-separated. */
 static const char *
 program_name(const char *args, const char *end)
 {
     const char *slash = strrchr(args, '/');
-    const char *first = slash ? slash + 1 : args;
-    if (strncmp(first, "python", 6) != 0)
+    if (strncmp(slash ? slash + 1 : args, "python", 6) != 0)
         return args;
     for (const char *arg = args; (arg += strlen(arg) + 1) < end;) {
-        bool module = !strcmp(arg, "-m");
-        if (!strcmp(arg, "-W") || !strcmp(arg, "-X") || module)
-            arg += strlen(arg) + 1; /* has a value behind it */
-        else if (arg[0] == '-' && arg[1] != 'c' && arg[1])
-            continue;
-        else
-            return arg;
-        if (module && arg < end && strcmp(arg, "libperf.cli.child") != 0)
-            return arg;
+        if (!strcmp(arg, "-m") || !strcmp(arg, "-c"))
+            continue; /* a module's name follows; of code, nothing */
+        if (!strcmp(arg, "-W") || !strcmp(arg, "-X"))
+            arg += strlen(arg) + 1; /* an option with a value */
+        else if (arg[0] != '-' && !ends_in(arg, "libperf/cli/child.py"))
+            return !strcmp(arg - 3, "-c") ? "-c" : arg;
     }
     return args;
 }
@@ -292,33 +298,43 @@ write_name(uint32_t name, perf_kind kind, const char *text, size_t length)
     atomic_store_explicit(&s->header->names, name + 1, memory_order_release);
 }
 
-static perf_err
+static bool
 keep_text(const char **text)
 {
-    if (*text && !(*text = strdup(*text)))
-        return PERF_ERR_NOMEM;
-    return PERF_OK;
+    return !*text || (*text = strdup(*text));
 }
 
-/* Copied once in a process's life: start() is not called twice. */
+static void
+drop_texts(const perf_segment_config *settings)
+{
+    free((void *)settings->dir);
+    free((void *)settings->service);
+    free((void *)settings->command);
+}
+
+/* In place of earlier ones: of a start that failed, or of a parent's. */
 static perf_err
 keep_settings(perf_segment_config *settings, const perf_segment_config *config)
 {
-    *settings = *config;
-    if (!settings->allocator)
-        settings->allocator = perf_allocator_libc();
-    if (keep_text(&settings->dir) || keep_text(&settings->service) ||
-        keep_text(&settings->command)) {
-        settings->size = 0;
-        return PERF_ERR_NOMEM;
-    }
-    return PERF_OK;
+    perf_segment_config fresh = *config;
+    if (!fresh.allocator)
+        fresh.allocator = perf_allocator_libc();
+    /* each of them, so that none is left to be the caller's */
+    bool kept = keep_text(&fresh.dir);
+    kept &= keep_text(&fresh.service);
+    kept &= keep_text(&fresh.command);
+    drop_texts(kept ? settings : &fresh);
+    if (kept)
+        *settings = fresh;
+    return kept ? PERF_OK : PERF_ERR_NOMEM;
 }
 
 static perf_err
 start(const perf_segment_config *config)
 {
     perfi_segment *s = &perfi_segment_state;
+    perf_err err;
+    perfi_threads_forget(); /* while it is known who allocated them */
     if (config != &s->settings && keep_settings(&s->settings, config))
         return PERF_ERR_NOMEM;
     s->max_bytes = config->max_bytes / PERFI_CHUNK * PERFI_CHUNK;
@@ -326,12 +342,15 @@ start(const perf_segment_config *config)
     s->fd = make_storage(config->dir, s->path, &s->max_bytes);
     if (s->fd < 0)
         return PERF_ERR_SYSTEM;
-    void *base = mmap(NULL, s->max_bytes, PROT_READ | PROT_WRITE, MAP_SHARED,
-                      s->fd, 0);
+    void *base =
+        mmap(NULL, s->max_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, s->fd, 0);
     if (base == MAP_FAILED) {
+        err = errno == ENOMEM ? PERF_ERR_NOMEM : PERF_ERR_SYSTEM;
+        unlink(s->path); /* "": does nothing */
         close(s->fd);
         s->fd = -1;
-        return errno == ENOMEM ? PERF_ERR_NOMEM : PERF_ERR_SYSTEM;
+        s->path[0] = 0;
+        return err;
     }
     s->base = base;
     s->header = base;
@@ -360,7 +379,8 @@ perfi_segment_ensure(void)
     if (!start(s->settings.size ? &s->settings : &defaults))
         return true;
     atomic_store_explicit(&failed_in, s->process + 1, memory_order_relaxed);
-    perfi_say_once(PERFI_SAY_FOLDER, "nothing is recorded: no memory for it (%s)",
+    perfi_say_once(PERFI_SAY_FOLDER,
+                   "nothing is recorded: no memory for it (%s)",
                    strerror(errno));
     return false;
 }
@@ -425,8 +445,8 @@ perfi_segment_sign_of_life(void)
 {
     perfi_header *h = perfi_segment_state.header;
     perfi_anchor now = perfi_clock_reanchor();
-    uint64_t scale = atomic_load_explicit(&perfi_clock_state.scale,
-                                          memory_order_relaxed);
+    uint64_t scale =
+        atomic_load_explicit(&perfi_clock_state.scale, memory_order_relaxed);
     perfi_set(&h->scale, scale);
     perfi_set(&h->wall_offset_ns, now.wall_ns - now.mono_ns);
     perfi_set(&h->latest_ticks, now.ticks);

@@ -14,9 +14,9 @@ typedef struct perfi_segment {
     uint32_t ring_chunks_max;
     perf_segment_config settings; /* a forked child starts with them too; the
                                      texts are copies that live on */
-    _Atomic bool full; /* a chunk was refused: no more are asked for */
-    pthread_mutex_t lock; /* names, list of threads, start */
-    uint32_t process;     /* how many forks away from the first process */
+    _Atomic bool full;          /* a chunk was refused: no more are asked for */
+    pthread_mutex_t lock;       /* names, list of threads, start */
+    uint32_t process;           /* how many forks away from the first process */
     uint64_t text_at, text_end; /* room for texts of names; under the lock */
     char path[PERF_PATH_MAX_BYTES]; /* "": private memory */
 } perfi_segment;

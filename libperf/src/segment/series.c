@@ -1,5 +1,5 @@
-/* series.c - per thread and name: a histogram of pages that are made when a value
- * first falls into them, and the totals beside it. */
+/* series.c - per thread and name: a histogram of pages that are made when a
+ * value first falls into them, and the totals beside it. */
 #include "thread.h"
 
 perfi_series *
@@ -34,8 +34,8 @@ void
 perfi_series_add_quantity(perfi_series *s, uint32_t key, uint64_t amount)
 {
     for (int i = 0; i < PERF_QUANTITIES_MAX; i++) {
-        uint32_t used = atomic_load_explicit(&s->quantity_key[i],
-                                             memory_order_relaxed);
+        uint32_t used =
+            atomic_load_explicit(&s->quantity_key[i], memory_order_relaxed);
         if (!used)
             atomic_store_explicit(&s->quantity_key[i], key,
                                   memory_order_relaxed);

@@ -15,8 +15,8 @@ static void
 scan(perfi_thread *t)
 {
     for (uint32_t g = t->groups; g-- > 0;) {
-        const perfi_slot *slot = perfi_at(atomic_load_explicit(
-            &t->block->groups[g], memory_order_relaxed));
+        const perfi_slot *slot = perfi_at(
+            atomic_load_explicit(&t->block->groups[g], memory_order_relaxed));
         for (uint32_t i = PERFI_GROUP_SLOTS; i-- > 0;)
             /* acquire: the thread that ended the span is done with it */
             if (!atomic_load_explicit(&slot[i].id, memory_order_acquire))

@@ -15,9 +15,9 @@
 #include <unistd.h>
 
 enum {
-    KEEP_FILES = 32,          /* of dead processes, the newest */
-    KEEP_S = 24 * 60 * 60,    /* and no older than a day */
-    UNFINISHED_S = 60,        /* a start that never came to its rename */
+    KEEP_FILES = 32,       /* of dead processes, the newest */
+    KEEP_S = 24 * 60 * 60, /* and no older than a day */
+    UNFINISHED_S = 60,     /* a start that never came to its rename */
 };
 #define KEEP_BYTES (UINT64_C(64) << 20)
 
@@ -34,15 +34,26 @@ ends_in(const char *name, const char *end)
     return n > m && !strcmp(name + n - m, end);
 }
 
-/* Is it ours, a plain file, and its writer gone? */
-static bool
-is_dead(int folder, const char *name, struct stat *st)
+static uint64_t
+age_of(const struct stat *st, uint64_t now_wall_s)
 {
-    int fd = openat(folder, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+    uint64_t mtime = (uint64_t)st->st_mtim.tv_sec;
+    return now_wall_s > mtime ? now_wall_s - mtime : 0;
+}
+
+/* Is it ours, a plain file, at least that old, and its writer gone? A file that
+ * is just being made is not even tried: its maker needs the lock. */
+static bool
+is_dead(int folder, const char *name, uint64_t now_wall_s, uint64_t least_age_s,
+        struct stat *st)
+{
+    int fd =
+        openat(folder, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0)
         return false;
-    bool dead = !fstat(fd, st) && S_ISREG(st->st_mode) &&
-        st->st_uid == geteuid() && !flock(fd, LOCK_EX | LOCK_NB);
+    bool dead =
+        !fstat(fd, st) && S_ISREG(st->st_mode) && st->st_uid == geteuid() &&
+        age_of(st, now_wall_s) >= least_age_s && !flock(fd, LOCK_EX | LOCK_NB);
     close(fd); /* gives the lock back */
     return dead;
 }
@@ -71,8 +82,13 @@ list_dead(int folder, uint64_t now_wall_s, size_t *count)
         bool started = ends_in(e->d_name, ".perf");
         if (!(started || ends_in(e->d_name, ".perf.new")) ||
             strlen(e->d_name) >= sizeof list->name ||
-            !is_dead(folder, e->d_name, &st))
+            !is_dead(folder, e->d_name, now_wall_s, started ? 0 : UNFINISHED_S,
+                     &st))
             continue;
+        if (!started) { /* never to be kept */
+            unlinkat(folder, e->d_name, 0);
+            continue;
+        }
         if (n == room) {
             room = room ? room * 2 : 64;
             leftover *more = realloc(list, room * sizeof *list);
@@ -80,15 +96,8 @@ list_dead(int folder, uint64_t now_wall_s, size_t *count)
                 break;
             list = more;
         }
-        uint64_t mtime = (uint64_t)st.st_mtim.tv_sec;
-        uint64_t age = now_wall_s > mtime ? now_wall_s - mtime : 0;
-        if (!started) { /* never to be kept, but perhaps just being made */
-            if (age > UNFINISHED_S)
-                unlinkat(folder, e->d_name, 0);
-            continue;
-        }
         strcpy(list[n].name, e->d_name);
-        list[n].age_s = age;
+        list[n].age_s = age_of(&st, now_wall_s);
         list[n++].bytes = (uint64_t)st.st_blocks * 512;
     }
     closedir(entries);

@@ -40,8 +40,8 @@ seed_of(const perfi_thread *t)
 {
     /* two threads' sequences start 2^64 / golden ratio steps apart */
     return perfi_segment_state.header->trace_hi ^
-        (perfi_clock_ticks() + (uint64_t)t->block_offset) *
-        UINT64_C(0xD1342543DE82EF95);
+           (perfi_clock_ticks() + (uint64_t)t->block_offset) *
+               UINT64_C(0xD1342543DE82EF95);
 }
 
 static perfi_thread *
@@ -67,8 +67,7 @@ make_thread(void)
     t->space_end = chunk + PERFI_CHUNK;
     t->next_id = seed_of(t);
     t->block->ring_chunks_max = s->ring_chunks_max;
-    t->block->next =
-        (uint32_t)(perfi_get(&s->header->blocks) / PERFI_UNIT);
+    t->block->next = (uint32_t)(perfi_get(&s->header->blocks) / PERFI_UNIT);
     t->all = all_threads;
     all_threads = t;
     /* release: the block is whole before a reader can find it */
@@ -78,8 +77,8 @@ make_thread(void)
     return t;
 }
 
-static void
-free_stale_threads(void)
+void
+perfi_threads_forget(void)
 {
     const perf_allocator *a = perfi_segment_state.settings.allocator;
     while (stale_threads) {
@@ -194,7 +193,8 @@ after_fork_in_child(void)
         stale_threads = all_threads;
     all_threads = free_threads = NULL;
     perfi_thread_current = NULL;
-    pthread_setspecific(thread_end, NULL);
+    if (watching)
+        pthread_setspecific(thread_end, NULL);
     perfi_names_unlock();
     pthread_mutex_unlock(&s->lock);
 }
@@ -202,10 +202,16 @@ after_fork_in_child(void)
 void
 perfi_threads_watch(void)
 {
-    free_stale_threads();
-    if (watching) /* handlers are inherited by a fork */
+    if (watching) /* a key is inherited by a fork */
         return;
     watching = true;
     pthread_key_create(&thread_end, detach);
+}
+
+/* From the load on, not from the first record: names are interned, under a
+ * lock, before that. */
+__attribute__((constructor)) static void
+watch_forks(void)
+{
     pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
 }

@@ -51,6 +51,9 @@ perfi_thread_get(void)
 /** A 16-aligned, zeroed piece of the segment for this thread, or NULL. */
 void *perfi_thread_space(perfi_thread *t, size_t bytes);
 
+/** Free what threads of the process we were forked from had allocated. */
+void perfi_threads_forget(void);
+
 /** Called once a segment has started: notice thread ends and forks. */
 void perfi_threads_watch(void);
 
@@ -107,11 +110,13 @@ perfi_slot_return(perfi_thread *t, const perfi_slot *slot, uint32_t offset)
 /* series.c */
 
 /** This thread's series of a name, made at first use; NULL: no room. */
-__attribute__((cold)) perfi_series *perfi_series_make(perfi_thread *t, uint32_t name);
+__attribute__((cold)) perfi_series *perfi_series_make(perfi_thread *t,
+                                                      uint32_t name);
 
 /** Make the page of a bucket; NULL: no room. */
-__attribute__((cold)) perfi_counter *
-perfi_series_page(perfi_thread *t, perfi_series *s, uint32_t page);
+__attribute__((cold)) perfi_counter *perfi_series_page(perfi_thread *t,
+                                                       perfi_series *s,
+                                                       uint32_t page);
 
 /** Add to the sum of a quantity. */
 void perfi_series_add_quantity(perfi_series *s, uint32_t key, uint64_t amount);
@@ -131,9 +136,9 @@ perfi_series_record(perfi_thread *t, perfi_series *s, uint64_t value)
     uint32_t page = bucket >> PERFI_PAGE_BITS;
     uint32_t offset =
         atomic_load_explicit(&s->pages[page], memory_order_relaxed);
-    perfi_counter *counters =
-        __builtin_expect(offset != 0, 1) ? perfi_at(offset)
-                                         : perfi_series_page(t, s, page);
+    perfi_counter *counters = __builtin_expect(offset != 0, 1)
+                                  ? perfi_at(offset)
+                                  : perfi_series_page(t, s, page);
     if (__builtin_expect(counters != NULL, 1))
         perfi_add(&counters[bucket & (PERFI_PAGE_BUCKETS - 1)], 1);
     else

@@ -23,8 +23,8 @@ series_of(const perf_reader *r, uint32_t name, range *out)
 static const uint64_t *
 page_of(const perf_reader *r, const perfi_series *s, uint32_t page)
 {
-    uint32_t offset = atomic_load_explicit(&s->pages[page],
-                                           memory_order_acquire);
+    uint32_t offset =
+        atomic_load_explicit(&s->pages[page], memory_order_acquire);
     return perfi_image_at(&r->image, offset,
                           PERFI_PAGE_BUCKETS * sizeof(uint64_t));
 }
@@ -51,8 +51,8 @@ static void
 add_quantities(perf_totals *out, const perfi_series *s)
 {
     for (int i = 0; i < PERF_QUANTITIES_MAX; i++) {
-        uint32_t key = atomic_load_explicit(&s->quantity_key[i],
-                                            memory_order_relaxed);
+        uint32_t key =
+            atomic_load_explicit(&s->quantity_key[i], memory_order_relaxed);
         uint32_t at = 0;
         while (at < out->quantities && out->quantity_key[at] != key)
             at++;
@@ -60,8 +60,8 @@ add_quantities(perf_totals *out, const perfi_series *s)
             continue;
         if (at == out->quantities)
             out->quantity_key[out->quantities++] = key;
-        out->quantity_sum[at] = add_up(out->quantity_sum[at],
-                                       perfi_get(&s->quantity_sum[i]));
+        out->quantity_sum[at] =
+            add_up(out->quantity_sum[at], perfi_get(&s->quantity_sum[i]));
     }
 }
 
@@ -69,8 +69,8 @@ static void
 add_series(const perf_reader *r, perf_totals *out, const perfi_series *s)
 {
     uint64_t count = count_of(r, s), min = perfi_get(&s->min);
-    uint64_t gauge_ticks = atomic_load_explicit(&s->gauge_ticks,
-                                                memory_order_acquire);
+    uint64_t gauge_ticks =
+        atomic_load_explicit(&s->gauge_ticks, memory_order_acquire);
     if (count && (!out->count || min < out->min_ns))
         out->min_ns = min;
     out->count += count;
@@ -106,8 +106,7 @@ perf_reader_totals(const perf_reader *r, uint32_t name, perf_totals *out)
 }
 
 perf_err
-perf_reader_histogram(const perf_reader *r, uint32_t name,
-                      perf_histogram *into)
+perf_reader_histogram(const perf_reader *r, uint32_t name, perf_histogram *into)
 {
     range in = {0, 0};
     if (!into)
@@ -120,9 +119,9 @@ perf_reader_histogram(const perf_reader *r, uint32_t name,
         for (uint32_t page = 0; s && page < PERFI_PAGES; page++) {
             const uint64_t *counters = page_of(r, s, page);
             if (counters)
-                values += perfi_histogram_add_buckets(
-                    into, page * PERFI_PAGE_BUCKETS, counters,
-                    PERFI_PAGE_BUCKETS);
+                values +=
+                    perfi_histogram_add_buckets(into, page * PERFI_PAGE_BUCKETS,
+                                                counters, PERFI_PAGE_BUCKETS);
         }
         if (values)
             perfi_histogram_add_exact(into, perfi_get(&s->sum),

@@ -17,8 +17,9 @@ perfi_count_lost(perfi_lost what)
     if (!h)
         return;
     perfi_counter *counter = what == PERFI_LOST_RECORD ? &h->dropped_records
-        : what == PERFI_LOST_VALUE                     ? &h->dropped_values
-                                   : &h->dropped_attributes;
+                             : what == PERFI_LOST_VALUE
+                                 ? &h->dropped_values
+                                 : &h->dropped_attributes;
     /* many threads may be without a block: the one place with a locked add */
     atomic_fetch_add_explicit(counter, 1, memory_order_relaxed);
 }

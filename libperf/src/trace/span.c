@@ -49,8 +49,7 @@ show_slot(perfi_slot *slot, const perf_span *span)
 /* Everything but the start. Inlined, so that the fields stay in registers:
  * a struct written in halves and read back whole would stall. */
 static inline __attribute__((always_inline)) perf_span
-identify(perfi_thread *t, uint32_t name, const perf_span *parent,
-         uint32_t task)
+identify(perfi_thread *t, uint32_t name, const perf_span *parent, uint32_t task)
 {
     /* Weyl sequence: a thread's ids repeat after 2^64, two threads' seeds are
      * random; the one id that is 0 would be a span unrecorded */
@@ -72,6 +71,7 @@ __attribute__((cold)) static perf_span
 nothing(void)
 {
     perfi_count_lost(PERFI_LOST_RECORD);
+    perfi_count_lost(PERFI_LOST_VALUE); /* its latency */
     return (perf_span){0};
 }
 
@@ -204,6 +204,7 @@ end(const perf_span *span, perf_status status, uint64_t paused_ns,
     perfi_thread *t = perfi_thread_get();
     if (!t) {
         perfi_count_lost(PERFI_LOST_RECORD);
+        perfi_count_lost(PERFI_LOST_VALUE);
         return 0;
     }
     perfi_slot *slot = slot_of(span);
@@ -211,7 +212,8 @@ end(const perf_span *span, perf_status status, uint64_t paused_ns,
         return 0; /* ended before */
     if (end_ticks < span->start_ticks)
         end_ticks = span->start_ticks;
-    uint64_t duration_ns = perfi_clock_duration_ns(end_ticks - span->start_ticks);
+    uint64_t duration_ns =
+        perfi_clock_duration_ns(end_ticks - span->start_ticks);
     if (__builtin_expect(paused_ns != 0, 0)) {
         duration_ns -= paused_ns < duration_ns ? paused_ns : duration_ns;
         perfi_span_note_pause(span, paused_ns);
@@ -224,7 +226,9 @@ end(const perf_span *span, perf_status status, uint64_t paused_ns,
         perfi_slot_return(t, slot, span->slot);
     }
     if (__builtin_expect(end_ticks > t->sign_of_life_at, 0)) {
-        t->sign_of_life_at = end_ticks + perfi_clock_state.anchor_ticks;
+        /* from the clock: a given end may lie far ahead */
+        t->sign_of_life_at =
+            perfi_clock_ticks() + perfi_clock_state.anchor_ticks;
         perfi_segment_sign_of_life();
     }
     return duration_ns;

@@ -38,8 +38,8 @@ perf_span_from_traceparent(const char *text, size_t length, perf_span *out)
     if (!out)
         return PERF_ERR_INVALID;
     *out = (perf_span){0};
-    if (!text || length < LENGTH || text[2] != '-' || text[SPAN_AT - 1] != '-' ||
-        text[FLAGS_AT - 1] != '-')
+    if (!text || length < LENGTH || text[2] != '-' ||
+        text[SPAN_AT - 1] != '-' || text[FLAGS_AT - 1] != '-')
         return PERF_ERR_INVALID;
     perf_span span = {0};
     if (!read_hex(text, 2, &version) || version == 0xff ||
