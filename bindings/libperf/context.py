@@ -32,7 +32,7 @@ def current_of(context: Any) -> Any:
 
 def put_back(handle: Any, outer: Any) -> None:
     """Make `outer` current again, unless this is another context than the one in which `handle` became current."""
-    if get_current() is handle:
+    if get_current().id == handle.id:  # it may be a copy
         set_current(outer)
 
 

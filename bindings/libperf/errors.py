@@ -1,5 +1,6 @@
 """What can go wrong, as exceptions: one class for each error code of the C core, in one table."""
 
+import os
 from typing import ClassVar
 
 from ._core import ffi, lib
@@ -80,5 +81,16 @@ _CLASSES: dict[int, type[PerfError]] = {getattr(lib, cls.CONSTANT): cls for cls 
 def check(code: int, what: str) -> None:
     """Raise what `code` stands for; `what` says what was tried and with which value."""
     if code:
+        errno = ffi.errno
         words = ffi.string(lib.perf_strerror(code)).decode()
+        if code == lib.PERF_ERR_SYSTEM and errno:
+            words += f" ({os.strerror(errno)})"
         raise _CLASSES.get(code, PerfError)(f"{what}: {words}")
+
+
+def text_to_bytes(text: str | os.PathLike[str]) -> bytes:
+    """A path or another text for the C core, to which the first NUL would be the end."""
+    raw = os.fsencode(text)
+    if b"\0" in raw:
+        raise InvalidError(f"{os.fspath(text)!r} holds a NUL character")
+    return raw

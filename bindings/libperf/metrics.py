@@ -29,9 +29,12 @@ class Counter:
         self._name = intern(Kind.COUNTER, name)
 
     def add(self, amount: int = 1) -> None:
-        if not 0 <= amount <= UINT64_MAX:
-            raise ValueError(f"amount={amount!r}: a counter grows by 0 or more")
-        lib.perf_metric_add(self._name, amount)
+        try:
+            if not 0 <= amount <= UINT64_MAX:
+                raise ValueError(f"amount={amount!r}: a counter grows by 0 or more, at most 2**64 - 1")
+            lib.perf_metric_add(self._name, amount)
+        except TypeError:
+            raise TypeError(f"amount={amount!r}: a counter grows by an int") from None
 
 
 class Gauge:
@@ -43,7 +46,10 @@ class Gauge:
         self._name = intern(Kind.GAUGE, name)
 
     def set(self, value: float) -> None:
-        lib.perf_metric_set(self._name, value)
+        try:
+            lib.perf_metric_set(self._name, value)
+        except TypeError:
+            raise TypeError(f"value={value!r}: a gauge is set to a number") from None
 
 
 class Timing:
@@ -80,12 +86,16 @@ class Histogram(Handle):
 
     def record_many_ns(self, values: "array[int]") -> None:
         """Nanoseconds in an `array("Q")`: 2 ns a value."""
-        lib.perf_histogram_record_many(self._get(), ffi.from_buffer("uint64_t[]", values), len(values))
+        view = memoryview(values)
+        if view.itemsize != 8 or view.format not in ("Q", "L"):
+            raise TypeError(f"expected 64-bit unsigned integers, array('Q'), not format {view.format!r}")
+        lib.perf_histogram_record_many(self._get(), ffi.from_buffer("uint64_t[]", values), view.nbytes // 8)
 
     def record_intended(self, intended: float, end: float) -> None:
         """From the time the call should have started (both in seconds of one clock): a stall then counts against
         every call that it delayed (coordinated omission)."""
-        self.record(max(0.0, end - intended))
+        late = end - intended
+        lib.perf_histogram_record(self._get(), to_ns(0.0 if late < 0 else late, "end - intended"))
 
     def merge(self, other: "Histogram") -> None:
         check(lib.perf_histogram_merge(self._get(), other._get()), "merge()")

@@ -1,6 +1,8 @@
 """PerformanceMonitor: percentiles, throughput and slow calls of this process, asked for from inside it."""
 
+import os
 import threading
+import weakref
 from collections import defaultdict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,7 +14,7 @@ from .names import Kind, intern
 from .reader import Reader, Record
 from .slow import SlowCall, notify
 from .spans import OK, Span, end_with_error, set_attribute
-from .task import task_id
+from .task import begin_in_task
 
 __all__ = ["Latency", "MonitorStats", "PerformanceMonitor", "Throughput", "TraceContext"]
 
@@ -98,22 +100,26 @@ class PerformanceMonitor:
     """
 
     def __init__(self, slow_threshold: float = 1.0, histogram_window: int = 1000) -> None:
-        if not slow_threshold >= 0:
+        if not isinstance(slow_threshold, (int, float)) or not slow_threshold >= 0:
             raise ValueError(f"slow_threshold={slow_threshold!r} is not a number of seconds (0 or more)")
         if not isinstance(histogram_window, int) or histogram_window < 1:
             raise ValueError(f"histogram_window={histogram_window!r} is not a number of calls (1 or more)")
         self.slow_threshold = slow_threshold
         self.histogram_window = histogram_window
+        self._callbacks: list[Callable[[SlowCall], object]] = []
+        self._begin()
+        _monitors.add(self)
+
+    def _begin(self) -> None:
         self._lock = threading.Lock()
         self._reader: Reader | None = None
-        self._series: dict[str, _Series] = defaultdict(lambda: _Series(deque(maxlen=histogram_window)))
-        self._slow: deque[SlowCall] = deque(maxlen=histogram_window)
-        self._callbacks: list[Callable[[SlowCall], object]] = []
+        self._series: dict[str, _Series] = defaultdict(lambda: _Series(deque(maxlen=self.histogram_window)))
+        self._slow: deque[SlowCall] = deque(maxlen=self.histogram_window)
 
     def start_trace(self, name: str, **tags: object) -> TraceContext:
         """Begin a call. It has the current span as its parent, but does not become current itself."""
         number = intern(Kind.SPAN, name)
-        handle = lib.perf_span_begin_at(number, get_current(), task_id(), lib.perf_clock_ticks())
+        handle = begin_in_task(number, get_current())
         context = TraceContext(handle, name)
         context.set(**tags)
         return context
@@ -164,12 +170,15 @@ class PerformanceMonitor:
         """Percentiles of one name; KeyError names those there are."""
         latencies = self.get_stats().latencies
         if name not in latencies:
-            raise KeyError(f"no call of {name!r} was recorded; there are: {', '.join(sorted(latencies)) or 'none'}")
+            known = sorted(latencies)
+            more = f" and {len(known) - 10} more" if len(known) > 10 else ""
+            raise KeyError(f"no call of {name!r} was recorded; there are: {', '.join(known[:10]) or 'none'}{more}")
         return latencies[name]
 
     def close(self) -> None:
-        """Give back the reader's memory. The monitor can still be used."""
+        """Give back the memory. The monitor can still be used: it begins anew with what the segment still holds."""
         with self._lock:
+            self._series.clear()  # or what is read again would count twice
             if self._reader:
                 self._reader.close()
                 self._reader = None
@@ -195,6 +204,18 @@ class PerformanceMonitor:
         while end - series.ends[0] >= SECOND:
             series.ends.popleft()
         series.best = max(series.best, len(series.ends))
+
+
+_monitors: "weakref.WeakSet[PerformanceMonitor]" = weakref.WeakSet()
+
+
+def _begin_in_child() -> None:
+    """A forked child has a segment of its own, and no thread that would give back a lock."""
+    for monitor in _monitors:
+        monitor._begin()
+
+
+os.register_at_fork(after_in_child=_begin_in_child)
 
 
 def _latency(window: deque[int]) -> Latency:

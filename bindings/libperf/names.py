@@ -32,9 +32,7 @@ class Kind(IntEnum):
     @classmethod
     def parse(cls, text: "str | Kind") -> "Kind":
         """ "llm" or Kind.LLM; ValueError names the operations there are."""
-        if isinstance(text, Kind):
-            return text
-        kind = cls.__members__.get(str(text).upper())
+        kind = text if isinstance(text, Kind) else cls.__members__.get(str(text).upper())
         if kind is None or not kind.is_operation:
             known = ", ".join(kind.name.lower() for kind in cls if kind.is_operation)
             raise ValueError(f"kind={text!r} is not a kind of operation; use one of: {known}")
@@ -55,10 +53,12 @@ _KNOWN_MAX: int = lib.PERF_NAMES_MAX  # the core's table is bounded, so are thes
 
 
 def intern(kind: int, text: str) -> int:
-    """The number of a name; never fails: a full table gives that kind's "(other)". Threads: safe."""
+    """The number of a name; a full table gives that kind's "(other)". TypeError for what is no text. Threads: safe."""
     known = _known[kind]
     number = known.get(text)
     if number is None:
+        if not isinstance(text, str):
+            raise TypeError(f"a name is a str, not {text!r}")
         raw = text.encode("utf-8", "replace")
         number = int(lib.perf_name(kind, raw, len(raw)))
         if len(known) < _KNOWN_MAX:

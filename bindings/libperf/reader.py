@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from ._core import ffi, lib
 from ._handle import Handle
-from .errors import NotFoundError, check
+from .errors import ClosedError, NotFoundError, check, text_to_bytes
 from .metrics import Histogram
 from .names import Kind
 
@@ -101,10 +101,17 @@ def find_segment(pid: int) -> Path:
     if lib.perf_segment_folder(uid, out, lib.PERF_PATH_MAX_BYTES):
         raise NotFoundError(f"no process of user {uid} has recorded anything yet: {hint}")
     folder = Path(os.fsdecode(ffi.string(out)))
-    found = sorted(folder.glob(f"{pid}-*.perf"), key=lambda path: path.stat().st_mtime_ns)
+    found = sorted(folder.glob(f"{pid}-*.perf"), key=_changed)
     if not found:
         raise NotFoundError(f"no segment of process {pid} in {folder}: {hint}")
     return found[-1]
+
+
+def _changed(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:  # swept meanwhile
+        return 0
 
 
 class Reader(Handle):
@@ -122,14 +129,17 @@ class Reader(Handle):
         if path is None:
             check(lib.perf_reader_open_self_blocking(ffi.NULL, out), "reading this process's own segment")
         else:
-            check(lib.perf_reader_open_blocking(os.fsencode(path), ffi.NULL, out), f"reading {os.fspath(path)!r}")
+            check(lib.perf_reader_open_blocking(text_to_bytes(path), ffi.NULL, out), f"reading {os.fspath(path)!r}")
         super().__init__(out[0], lib.perf_reader_close)
         self.path = None if path is None else Path(path)
         self._names: list[Name] = []
 
     def refresh(self) -> None:
         """Take a new picture. After an error the old one stays."""
-        check(lib.perf_reader_refresh_blocking(self._get()), f"reading {self.path or 'this process'}")
+        code = lib.perf_reader_refresh_blocking(self._get())
+        if code == lib.PERF_ERR_CLOSED:
+            raise ClosedError("this Reader() was made before a fork, for the parent process: make a new one here")
+        check(code, f"reading {self.path or 'this process'}")
         self._names = []
 
     @property

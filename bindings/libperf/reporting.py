@@ -5,6 +5,7 @@ slowest calls come from the records; when the ring has overwritten some, the rep
 """
 
 import heapq
+import math
 from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,7 +15,7 @@ from .reader import Info, Reader, Record
 
 __all__ = ["Call", "Report", "Row", "report", "snapshot"]
 
-SCHEMA = 1  # of to_dict(): grows with every field that is added; none is ever removed
+SCHEMA = 1  # of to_dict(): goes up when a field changes what it means; new fields do not count, none is ever removed
 SLOWEST = 5
 QUANTILES = (0.5, 0.95, 0.99)
 
@@ -104,7 +105,7 @@ class Report:
             "slowest": [_call_dict(call) for call in self.slowest],
             "open": [_call_dict(call) for call in self.open],
             "counters": self.counters,
-            "gauges": self.gauges,
+            "gauges": {name: _finite(value) for name, value in self.gauges.items()},
             "timings": [_row_dict(row) for row in self.timings],
             "records": self.records,
             "lost": {"records_overwritten": self.lost, **info.losses} if self.lost else dict(info.losses),
@@ -114,6 +115,11 @@ class Report:
         from .table import render_text
 
         return render_text(self)
+
+
+def _finite(value: Any) -> Any:
+    """JSON knows no infinity and no NaN: they become "inf", "-inf", "nan"."""
+    return value if not isinstance(value, float) or math.isfinite(value) else str(value)
 
 
 def _row_dict(row: Row) -> dict[str, Any]:
@@ -145,7 +151,7 @@ def _call_dict(call: Call) -> dict[str, Any]:
         "start_s": call.start,
         "duration_s": call.duration,
         "status": call.status,
-        "attributes": call.attributes,
+        "attributes": {name: _finite(value) for name, value in call.attributes.items()},
         "trace_id": call.trace_id,
         "span_id": call.span_id,
     }

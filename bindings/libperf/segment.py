@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from ._core import ffi, lib
-from .errors import StartedError, check
+from .errors import StartedError, check, text_to_bytes
+from .metrics import UINT64_MAX
 
 __all__ = ["configure", "flush", "segment_path"]
 
@@ -30,7 +31,7 @@ def configure(
     kept: list[Any] = []  # the texts, until C has copied them
 
     def text(value: str | os.PathLike[str]) -> Any:
-        kept.append(ffi.new("char[]", os.fsencode(value)))
+        kept.append(ffi.new("char[]", text_to_bytes(value)))
         return kept[-1]
 
     if service is not None:
@@ -39,7 +40,7 @@ def configure(
         config.dir = text(dir)
     for field, value in (("max_bytes", max_bytes), ("ring_bytes", ring_bytes)):
         if value is not None:
-            setattr(config, field, max(0, int(value)))
+            setattr(config, field, min(max(0, int(value)), UINT64_MAX))
     try:
         check(lib.perf_segment_start(config), f"configure(max_bytes={max_bytes!r}, ring_bytes={ring_bytes!r})")
     except StartedError as error:

@@ -1,5 +1,7 @@
 """Calls that took longer than they should: a bounded list, a log line, and callbacks."""
 
+import contextlib
+import functools
 import logging
 import time
 from collections import deque
@@ -37,8 +39,14 @@ def slow_calls() -> list[SlowCall]:
 def on_slow_call(callback: Callable[[SlowCall], object]) -> Callable[[], None]:
     """Call `callback(slow_call)` for each one from now on, in the thread of the call. Returns what takes it back. What
     a callback raises is logged, never passed on."""
-    _callbacks.append(callback)
-    return lambda: _callbacks.remove(callback) if callback in _callbacks else None
+    registered = functools.partial(callback)  # another object each time: who takes one back takes back no other
+
+    def take_back() -> None:
+        with contextlib.suppress(ValueError):  # taken back before
+            _callbacks.remove(registered)
+
+    _callbacks.append(registered)
+    return take_back
 
 
 def notify(call: SlowCall, callbacks: list[Callable[[SlowCall], object]]) -> None:

@@ -7,7 +7,7 @@ from ._core import ffi, lib
 from .context import NO_SPAN, get_current, put_back, set_current
 from .errors import check
 from .names import SPAN, TEXT, Kind, intern, key
-from .task import task_id
+from .task import begin_in_task
 
 __all__ = ["Span", "current_span", "span"]
 
@@ -16,7 +16,7 @@ ERROR: int = lib.PERF_STATUS_ERROR
 CANCELLED: int = lib.PERF_STATUS_CANCELLED
 ERROR_TYPE = "error.type"  # OpenTelemetry's key: the class of the exception, never its message
 
-_INT64 = range(-(2**63), 2**63)
+_INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
 _LEVELS = {"debug": 1, "info": 2, "warning": 3, "error": 4, "critical": 5}
 
 
@@ -24,12 +24,21 @@ def set_attribute(handle: Any, name: str, value: object) -> bool:
     """Attach one value; False when it was cut or there was no room. None is left out."""
     if value is None:
         return True
-    if isinstance(value, (bool, int)) and value in _INT64:
+    if isinstance(value, int) and _INT64_MIN <= value <= _INT64_MAX:
         return bool(lib.perf_span_set_int(handle, key(name), int(value)))
     if isinstance(value, float):
         return bool(lib.perf_span_set_float(handle, key(name), value))
-    text = str(value).encode("utf-8", "replace")
+    text = to_bytes(value)
     return bool(lib.perf_span_set_text(handle, key(name), text, len(text)))
+
+
+def to_bytes(value: object) -> bytes:
+    """What is kept of str(value), and one character more, to be counted as cut. Never fails."""
+    try:
+        text = str(value)
+    except Exception:  # the user's own __str__, or an int of more than 4,300 digits
+        text = f"<{type(value).__qualname__}>"
+    return text[: lib.PERF_TEXT_MAX_BYTES + 1].encode("utf-8", "replace")
 
 
 def end_with_error(handle: Any, error: BaseException, paused_ns: int = 0) -> int:
@@ -59,9 +68,9 @@ class Span:
     def log(self, message: str, level: str | int = "info") -> bool:
         """Write a log line that belongs to the span; a level's name, or a number as in `logging` divided by 10."""
         number = _LEVELS.get(level.lower()) if isinstance(level, str) else level
-        if number is None:
-            raise ValueError(f"level={level!r} is none of: {', '.join(_LEVELS)}")
-        text = message.encode("utf-8", "replace")
+        if not isinstance(number, int) or not 0 <= number <= 255:
+            raise ValueError(f"level={level!r} is none of: {', '.join(_LEVELS)}, 0 to 255")
+        text = to_bytes(message)
         return bool(lib.perf_span_log(self._handle, number, text, len(text)))
 
     @property
@@ -99,6 +108,8 @@ def parse_parent(parent: "Span | str | None") -> Any:
         return get_current()
     if isinstance(parent, Span):
         return parent._handle
+    if not isinstance(parent, str):
+        raise TypeError(f"parent={parent!r} is neither a Span nor a traceparent header (str)")
     out = ffi.new("perf_span *")
     raw = parent.encode("ascii", "replace")
     check(lib.perf_span_from_traceparent(raw, len(raw), out), f"traceparent {parent!r}")
@@ -134,7 +145,7 @@ class span(Span):
             raise RuntimeError("a span is used once: call libperf.span() anew for each block")
         self._outer = get_current()
         parent = self._outer if self._parent is None else parse_parent(self._parent)
-        self._handle = lib.perf_span_begin_at(self._name, parent, task_id(), lib.perf_clock_ticks())
+        self._handle = begin_in_task(self._name, parent)
         set_current(self._handle)
         if self._attributes:
             self.set(**self._attributes)

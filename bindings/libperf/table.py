@@ -29,7 +29,7 @@ NAME_WIDTH = 40
 
 LOSSES = {
     "dropped_records": "spans found no room in the ring",
-    "dropped_values": "values found no room",
+    "dropped_values": "values or latencies found no room: counts and percentiles miss them",
     "dropped_attributes": "attributes found no room (8 to a span)",
     "cut_texts": "texts were cut at 200 bytes",
     "names_over": "names came after the table of 4,096 was full and are counted as (other)",
@@ -65,6 +65,11 @@ def short(name: str) -> str:
     return name if len(name) <= NAME_WIDTH else name[: NAME_WIDTH - 1] + "…"
 
 
+def printable(text: str) -> str:
+    """Without what would steer the terminal: an attribute may hold anything."""
+    return "".join(char if char.isprintable() else " " for char in text)
+
+
 class Column(NamedTuple):
     """One column of the table. `rank`: which go first when the terminal is narrow; 0 stays."""
 
@@ -84,12 +89,12 @@ def _columns(rows: list[Row], lost: bool) -> list[Column]:
         Column("calls", 0, lambda row: _plain(count(row.calls))),
         Column("errors", 0, lambda row: Text(count(row.errors), style="red" if row.errors else "dim")),
         Column("P50", 0, lambda row: _plain(seconds(row.p50))),
-        Column("P95", 3, lambda row: _plain(seconds(row.p95), row.calls < 20)),
+        Column("P95", 5, lambda row: _plain(seconds(row.p95), row.calls < 20)),
         Column("P99", 0, lambda row: _plain(seconds(row.p99), row.calls < 100)),
-        Column("max", 2, lambda row: _plain(seconds(row.max))),
-        Column("tokens in", 5, lambda row: _plain(count(row.input_tokens))),
-        Column("out", 5, lambda row: _plain(count(row.output_tokens))),
-        Column("calls/s", 4, lambda row: _plain(rate(row.per_second))),
+        Column("max", 6, lambda row: _plain(seconds(row.max))),
+        Column("tokens in", 4, lambda row: _plain(count(row.input_tokens))),
+        Column("out", 4, lambda row: _plain(count(row.output_tokens))),
+        Column("calls/s", 3, lambda row: _plain(rate(row.per_second))),
         Column("", 1, lambda row: Text(bar(row.share), style="blue")),
         Column("share of wall", 0, lambda row: _plain(("≤ " if lost else "") + percent(row.share))),
     ]
@@ -100,18 +105,20 @@ def _columns(rows: list[Row], lost: bool) -> list[Column]:
 
 def operations(rows: list[Row], lost: bool, width: int) -> Table:
     """The table of operations, as many columns as fit into `width`."""
-    names = [Text.assemble((f"{TITLES[row.kind]} ", "dim"), (short(row.name), COLOURS.get(row.kind, ""))) for row in rows]
+    names = [
+        Text.assemble((f"{TITLES[row.kind]} ", "dim"), (short(row.name), COLOURS.get(row.kind, ""))) for row in rows
+    ]
     columns = _columns(rows, lost)
     cells = {column: [column.cell(row) for row in rows] for column in columns}
 
     def needed() -> int:
-        wide = (max(len(column.heading), *(len(cell) for cell in cells[column])) + 3 for column in columns)
+        wide = (max(len(column.heading), *(len(cell) for cell in cells[column])) + 2 for column in columns)
         return max(len(name) for name in names) + sum(wide)
 
     while needed() > width and any(column.rank for column in columns):
         least = min(column.rank for column in columns if column.rank)
         columns = [column for column in columns if column.rank != least]
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False, header_style="bold")
     table.add_column("operation", no_wrap=True, overflow="ellipsis")
     for column in columns:
         table.add_column(column.heading, justify="right" if column.heading else "left", no_wrap=True)
@@ -121,9 +128,9 @@ def operations(rows: list[Row], lost: bool, width: int) -> Table:
 
 
 def bar(share: float) -> str:
-    """A share as a bar of ten characters."""
-    full, part = divmod(round(share * 10 * 8), 8)
-    return f"{'█' * full + ('▏▎▍▌▋▊▉'[part - 1] if part else ''):<10}"
+    """A share as a bar of eight characters."""
+    full, part = divmod(round(share * 8 * 8), 8)
+    return f"{'█' * full + ('▏▎▍▌▋▊▉'[part - 1] if part else ''):<8}"
 
 
 def calls(title: str, found: list[Call]) -> Iterable[RenderableType]:
@@ -132,7 +139,7 @@ def calls(title: str, found: list[Call]) -> Iterable[RenderableType]:
     yield Text()
     yield Text(title, style="bold")
     for call in found:
-        details = " ".join(f"{name.rpartition('.')[2]}={value}" for name, value in call.attributes.items())
+        details = printable(" ".join(f"{name.rpartition('.')[2]}={value}" for name, value in call.attributes.items()))
         mark = {"error": " failed", "cancelled": " cancelled"}.get(call.status, "")
         yield Text.assemble(
             f"  {seconds(call.duration):>8}  ",

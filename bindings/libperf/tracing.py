@@ -7,22 +7,24 @@ other's, and no token ever crosses a context.
 """
 
 import functools
+import sys
 import types
 from collections.abc import AsyncGenerator, Callable, Generator
 from typing import Any, TypeVar, overload
 
 from ._core import lib
 from .context import get_current, set_current
-from .names import Kind, intern
+from .names import Kind, intern, key
 from .slow import Slow
 from .spans import OK, end_with_error, set_attribute
-from .task import task_id
+from .task import begin_in_task
 
 __all__ = ["trace"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-CO_GENERATOR, CO_COROUTINE, CO_ASYNC_GENERATOR = 0x20, 0x80, 0x200  # as in `inspect`, which is slow to import
+# as in `inspect`, which is slow to import
+CO_GENERATOR, CO_COROUTINE, CO_ITERABLE_COROUTINE, CO_ASYNC_GENERATOR = 0x20, 0x80, 0x100, 0x200
 
 
 @overload
@@ -61,6 +63,8 @@ def trace(
     """
     if what is not None and operation is not None:
         raise TypeError(f"trace() got a name twice: {what!r} and operation={operation!r}")
+    if tags is not None and not isinstance(tags, dict):
+        raise TypeError(f"trace(tags={tags!r}): expected a dict, got {type(tags).__name__}")
     kind = Kind.parse(kind)
     name = operation if what is None or callable(what) or _is_method(what) else what
     if name is not None and not isinstance(name, str):
@@ -84,7 +88,9 @@ def _decorate(function: Any, *, name: str | None, tags: dict[str, object] | None
     flags = _code_flags(function)
     if flags & (CO_COROUTINE | CO_ASYNC_GENERATOR):
         wrap = _trace_coroutine if flags & CO_COROUTINE else _trace_async_generator
-        begin = _begin_in_task
+        begin = begin_in_task
+    elif flags & CO_ITERABLE_COROUTINE:
+        wrap, begin = _trace_iterable_coroutine, begin_in_task
     else:
         wrap = _trace_generator if flags & CO_GENERATOR else _trace_function
         begin = lib.perf_span_begin  # takes the parent's task
@@ -93,6 +99,8 @@ def _decorate(function: Any, *, name: str | None, tags: dict[str, object] | None
 
 
 def _name_of(function: Any) -> str:
+    while isinstance(function, functools.partial):
+        function = function.func
     name = getattr(function, "__qualname__", None) or type(function).__qualname__
     return str(name).rpartition("<locals>.")[2]
 
@@ -110,13 +118,10 @@ def _code_flags(function: Any) -> int:
 Begin = Callable[[int, Any], Any]  # (name's number, parent's handle) -> handle
 
 
-def _begin_in_task(number: int, parent: Any) -> Any:
-    """For what runs in asyncio: looks which task that is. What it calls inherits it."""
-    return lib.perf_span_begin_at(number, parent, task_id(), lib.perf_clock_ticks())
-
-
 def _with_tags(begin: Begin, tags: dict[str, object]) -> Begin:
     fixed = dict(tags)
+    for name in fixed:
+        key(name)  # TypeError here, not in each call
 
     def begin_with_tags(number: int, parent: Any) -> Any:
         handle = begin(number, parent)
@@ -173,27 +178,25 @@ class _Inside:
 @types.coroutine
 def _resume(awaitable: Any, inside: _Inside) -> Generator[Any, Any, Any]:
     """Await a coroutine, or one step of an async generator, with its own current span around each resume."""
-    send = awaitable.send
-    sent: Any = None
-    error: BaseException | None = None
-    thrown: BaseException | None = None
+    step: Any = awaitable.send
+    value: Any = None
     while True:
         outer = get_current()
         set_current(inside.current)
         try:
-            if error is None:
-                yielded = send(sent)
-            else:
-                thrown, error = error, None
-                yielded = awaitable.throw(thrown)
+            yielded = step(value)
         except StopIteration as stop:
             return stop.value
+        except BaseException:
+            awaitable = step = None  # they may hold the exception, which holds this frame
+            raise
         finally:
             inside.current = get_current()
             set_current(outer)
-            thrown = None  # or the exception would hold this frame, and the frame the exception
+            value = None  # so may these
         try:
-            sent = yield yielded
+            value = yield yielded
+            step = awaitable.send
         except GeneratorExit:
             outer = get_current()
             set_current(inside.current)
@@ -203,7 +206,9 @@ def _resume(awaitable: Any, inside: _Inside) -> Generator[Any, Any, Any]:
                 set_current(outer)
             raise
         except BaseException as raised:
-            error = raised
+            step, value = awaitable.throw, raised
+        finally:
+            yielded = None
 
 
 def _trace_coroutine(function: Callable[..., Any], number: int, begin: Begin, after: Slow | None) -> Any:
@@ -220,49 +225,49 @@ def _trace_coroutine(function: Callable[..., Any], number: int, begin: Begin, af
     return traced
 
 
+def _trace_iterable_coroutine(function: Callable[..., Any], number: int, begin: Begin, after: Slow | None) -> Any:
+    """What types.coroutine makes of a generator: it waits at a yield for its result, not for a consumer."""
+    coroutine = _trace_coroutine(function, number, begin, after)
+
+    @types.coroutine
+    def traced(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+        return (yield from coroutine(*args, **kwargs))
+
+    return traced
+
+
 def _trace_generator(function: Callable[..., Any], number: int, begin: Begin, after: Slow | None) -> Any:
     ticks = lib.perf_clock_ticks
 
     def traced(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
         generator = function(*args, **kwargs)
         inside = _Inside(number, begin)
-        sent: Any = None
-        error: BaseException | None = None
-        thrown: BaseException | None = None
+        step: Any = generator.send
+        value: Any = None
         try:
             while True:
                 outer = get_current()
                 set_current(inside.current)
                 try:
-                    if error is None:
-                        item = generator.send(sent)
-                    else:
-                        thrown, error = error, None
-                        item = generator.throw(thrown)
+                    item = step(value)
                 except StopIteration as stop:
                     inside.end(None, after)
                     return stop.value
                 finally:
                     inside.current = get_current()
                     set_current(outer)
-                    thrown = None
+                    value = None  # an exception would hold this frame, and the frame the exception
                 since = ticks()
                 try:
-                    sent = yield item
-                except GeneratorExit:
-                    raise
+                    value = yield item
+                    step = generator.send
                 except BaseException as raised:
-                    error = raised
+                    step, value = generator.throw, raised
                 finally:
                     inside.paused += ticks() - since
+                    item = None  # it is the consumer's now
         except GeneratorExit:
-            outer = get_current()
-            set_current(inside.current)
-            try:
-                generator.close()
-            finally:
-                set_current(outer)
-                inside.end(None, after)  # the consumer had enough: no error
+            inside.end(None, after)  # the consumer had enough: no error
             raise
         except BaseException as raised:
             inside.end(raised, after)
@@ -271,35 +276,47 @@ def _trace_generator(function: Callable[..., Any], number: int, begin: Begin, af
     return traced
 
 
+def _leave_alone(generator: Any) -> None:
+    """What the garbage collector does to an async generator that the traced one around it closes."""
+
+
+def _first_step(generator: Any) -> Any:
+    """Start an async generator without the event loop knowing it. The loop closes the traced one around it; if it
+    closed both at once, the one would find the other running."""
+    hooks = sys.get_asyncgen_hooks()
+    sys.set_asyncgen_hooks(None, _leave_alone)
+    try:
+        return generator.asend(None)
+    finally:
+        sys.set_asyncgen_hooks(*hooks)
+
+
 def _trace_async_generator(function: Callable[..., Any], number: int, begin: Begin, after: Slow | None) -> Any:
     ticks = lib.perf_clock_ticks
 
     async def traced(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
         generator = function(*args, **kwargs)
         inside = _Inside(number, begin)
-        step = generator.asend(None)
+        step = _first_step(generator)
         try:
             while True:
                 try:
                     item = await _resume(step, inside)
                 except StopAsyncIteration:
                     break
+                finally:
+                    step = None  # it may hold an exception, which holds this frame
                 since = ticks()
                 try:
-                    sent = yield item
-                except GeneratorExit:
-                    raise
+                    value = yield item
+                    step = generator.asend(value)
                 except BaseException as raised:
                     step = generator.athrow(raised)
-                else:
-                    step = generator.asend(sent)
                 finally:
                     inside.paused += ticks() - since
+                    item = value = None
         except GeneratorExit:
-            try:
-                await _resume(generator.aclose(), inside)
-            finally:
-                inside.end(None, after)
+            inside.end(None, after)  # the consumer had enough: no error
             raise
         except BaseException as error:
             inside.end(error, after)

@@ -1,0 +1,193 @@
+"""A C function lets go of the GIL if and only if its name ends in `_blocking`: by its machine code, and by what it does."""
+
+from __future__ import annotations
+
+import functools
+import re
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import libperf
+from libperf import _core
+from libperf._core import ffi, lib
+from libperf.reader import Reader
+
+HEADERS = Path(__file__).parents[2] / "libperf/include/libperf"
+FUNCTIONS = sorted(name for name in dir(lib) if callable(getattr(lib, name)))
+BLOCKING = {name for name in FUNCTIONS if name.endswith("_blocking")}
+
+LABEL = re.compile(r"^[0-9a-f]+ <(\w+)(\.[\w.]+)?(@plt)?>:$")  # a cold part, "name.cold", belongs to its function
+TARGET = re.compile(r"<(Py\w+)(?:@\w+)?(?:\+0x[0-9a-f]+)?>$")
+
+
+@functools.cache
+def calls_of_python() -> dict[str, list[str]]:
+    """For each function in the module's machine code: which functions of Python's it calls, in order."""
+    found: dict[str, list[str]] = {}
+    here = ""
+    command = ["objdump", "--disassemble", "--no-show-raw-insn", _core.__file__]
+    for line in subprocess.run(command, text=True, capture_output=True, check=True).stdout.splitlines():
+        if label := LABEL.match(line):
+            here = "" if label[3] else label[1]
+            found.setdefault(here, [])
+        elif here and (target := TARGET.search(line)):
+            found[here].append(target[1])
+    return found
+
+
+needs_objdump = pytest.mark.skipif(not shutil.which("objdump"), reason="objdump (binutils) is not installed")
+
+
+# ---- which functions there are ----
+
+
+def declared() -> set[str]:
+    """What the headers declare, found without the preprocessor that cffi's declarations come from."""
+    found: set[str] = set()
+    for header in HEADERS.glob("*.h"):
+        text = re.sub(r"/\*.*?\*/", "", header.read_text(), flags=re.DOTALL)
+        found |= set(re.findall(r"PERF_API[\s\w*]*?\b(perf_\w+)\s*\(", text))
+    return found
+
+
+def test_every_public_function_is_there() -> None:
+    """The module has exactly the functions that the public headers declare."""
+    assert set(FUNCTIONS) == declared()
+    assert len(FUNCTIONS) > 60
+
+
+def test_some_functions_block() -> None:
+    """The rule is about something: those that copy a file may wait."""
+    assert {"perf_reader_open_blocking", "perf_reader_refresh_blocking"} <= BLOCKING < set(FUNCTIONS)
+
+
+# ---- by the machine code ----
+
+
+@needs_objdump
+def test_every_function_has_machine_code() -> None:
+    """Nothing of what follows is empty: each wrapper is found, and calls Python."""
+    code = calls_of_python()
+    assert [name for name in FUNCTIONS if f"_cffi_f_{name}" not in code] == []
+    assert sum(bool(calls) for calls in code.values()) > 40
+
+
+@needs_objdump
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_the_gil_is_released_where_the_name_says_so(name: str) -> None:
+    """PyEval_SaveThread is called by `_blocking` functions, once, and by no other; and it is taken back."""
+    calls = calls_of_python()[f"_cffi_f_{name}"]
+    gil = {call for call in calls if call in ("PyEval_SaveThread", "PyEval_RestoreThread")}
+    assert gil == ({"PyEval_SaveThread", "PyEval_RestoreThread"} if name in BLOCKING else set())
+
+
+@needs_objdump
+def test_nothing_else_in_the_module_releases_it() -> None:
+    """No helper that the wrappers share does it for them."""
+    releasing = {function for function, calls in calls_of_python().items() if "PyEval_SaveThread" in calls}
+    assert releasing == {f"_cffi_f_{name}" for name in BLOCKING}
+
+
+# ---- by what it does ----
+
+
+class Other:
+    """A thread that counts its turns. It gets one only when somebody lets go of the GIL."""
+
+    def __init__(self) -> None:
+        self.turns = 0
+        self._stop = False
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while not self._stop:
+            self.turns += 1
+            time.sleep(0)  # lets go, and asks for the GIL again
+
+    def stop(self) -> None:
+        self._stop = True
+        self._thread.join()
+
+
+@pytest.fixture
+def other() -> Iterator[Other]:
+    """Python itself makes no thread give way, so every turn of the other thread is one that was given."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1000)
+    other = Other()
+    try:
+        yield other
+    finally:
+        sys.setswitchinterval(interval)
+        other.stop()
+
+
+def turns_during(other: Other, call: Callable[[], Any], times: int) -> int:
+    """How many turns the other thread got while `call` was called at most so often."""
+    before = other.turns
+    for _ in range(times):
+        call()
+        if other.turns != before:
+            break
+    return other.turns - before
+
+
+def cases() -> dict[str, Callable[[], Any]]:
+    """One call of each kind of function: clock, names, spans, attributes, metrics, histograms, reading a copy."""
+    histogram = libperf.Histogram([0.1, 0.2])
+    reader = Reader()
+    number = lib.perf_name(lib.PERF_KIND_SPAN, b"test_gil", 8)
+    counter = lib.perf_name(lib.PERF_KIND_COUNTER, b"test_gil", 8)
+    key = lib.perf_name(lib.PERF_KIND_KEY, b"test_gil", 8)
+    none = ffi.new("perf_span *")[0]
+    ended = lib.perf_span_begin(number, none)
+    lib.perf_span_end(ended)
+    totals, info = ffi.new("perf_totals *"), ffi.new("perf_reader_info *")
+    return {
+        "perf_clock_now_ns": lib.perf_clock_now_ns,
+        "perf_name": lambda: lib.perf_name(lib.PERF_KIND_SPAN, b"test_gil", 8),
+        "perf_span_begin, end": lambda: lib.perf_span_end(lib.perf_span_begin(number, none)),
+        "perf_span_set_int": lambda: lib.perf_span_set_int(ended, key, 1),
+        "perf_metric_add": lambda: lib.perf_metric_add(counter, 1),
+        "perf_histogram_record": lambda: lib.perf_histogram_record(histogram._get(), 7),
+        "perf_histogram_quantile": lambda: lib.perf_histogram_quantile(histogram._get(), 0.5),
+        "perf_reader_totals": lambda: lib.perf_reader_totals(reader._get(), number, totals),
+        "perf_reader_info_get": lambda: lib.perf_reader_info_get(reader._get(), info),
+        "perf_segment_stats_now": lambda: lib.perf_segment_stats_now(ffi.NULL),
+    }
+
+
+def test_a_held_gil_gives_no_turn(other: Other) -> None:
+    """However often functions without `_blocking` are called, the other thread stands still."""
+    given = {case: turns_during(other, call, 2000) for case, call in cases().items()}
+    assert given == dict.fromkeys(given, 0)
+
+
+@pytest.mark.parametrize("name", sorted(BLOCKING))
+def test_a_released_gil_gives_a_turn(name: str, other: Other) -> None:
+    """While a `_blocking` function copies a segment, the other thread goes on."""
+    libperf.Counter("test_gil").add()
+    own = libperf.segment_path()
+    assert own is not None
+    out = ffi.new("perf_reader **")
+    with Reader() as reader:
+
+        def opened(err: int) -> None:
+            assert err == lib.PERF_OK
+            lib.perf_reader_close(out[0])
+
+        calls: dict[str, Callable[[], Any]] = {
+            "perf_reader_open_blocking": lambda: opened(lib.perf_reader_open_blocking(bytes(own), ffi.NULL, out)),
+            "perf_reader_open_self_blocking": lambda: opened(lib.perf_reader_open_self_blocking(ffi.NULL, out)),
+            "perf_reader_refresh_blocking": lambda: lib.perf_reader_refresh_blocking(reader._get()),
+        }
+        assert turns_during(other, calls[name], 20_000) > 0
