@@ -1,6 +1,7 @@
 """The `libperf` command: run, report, doctor, mock."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
@@ -55,5 +56,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"libperf: {error}", file=sys.stderr)
         return 1
     except BrokenPipeError:  # `libperf report | head`
-        sys.stderr.close()
+        hang_up()
         return 0
+
+
+def hang_up() -> None:
+    """Nobody reads our output any more: let Python's flush at exit go nowhere, or it would be an error of ours."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

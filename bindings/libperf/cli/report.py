@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def resolve(target: str) -> Path:
     """The segment that FILE|PID stands for. A file that exists wins over a process."""
     path = Path(target)
-    if target.isdigit() and not path.exists():
+    if target.isdecimal() and not path.exists():
         return find_segment(int(target))
     return path
 

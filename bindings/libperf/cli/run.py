@@ -7,6 +7,7 @@ sys.exit(), os._exit() and SIGKILL alike.
 import argparse
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -14,14 +15,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
 from ..errors import PerfError
 from ..reader import Reader, find_segment
 from ..reporting import Report
-from ..table import print_report, seconds
+from . import hang_up
 
 EPILOG = """\
 examples:
@@ -33,6 +34,7 @@ examples:
 The program's own input, output and exit status pass through (a signal n as 128+n). The report goes to standard error.
 """
 
+CHILD = Path(__file__).with_name("child.py")
 POLL_S = 0.05
 FIRST_NEWS_S, SLOWEST_NEWS_S = 10.0, 60.0
 
@@ -60,7 +62,7 @@ def program_of(options: argparse.Namespace) -> list[str]:
     program = list(options.program)
     if program[:1] == ["--"]:
         del program[0]
-    if program and Path(program[0]).name.startswith("python") and not Path(program[0]).exists():
+    if program and re.fullmatch(r"python[\d.]*", Path(program[0]).name):
         del program[0]  # `libperf run python app.py`: the interpreter is ours
     if not program:
         raise UsageError("what should run? Give a script or -m MODULE; see `libperf run --help`")
@@ -72,16 +74,15 @@ def program_of(options: argparse.Namespace) -> list[str]:
 
 
 @contextmanager
-def shared_folder() -> Iterator[dict[str, str]]:
-    """The program's environment. With LIBPERF_DIR=off it still needs a place that we can read: a temporary one."""
-    environment = dict(os.environ)
-    if environment.get("LIBPERF_DIR") != "off":
-        yield environment
+def shared_folder() -> Iterator[bool]:
+    """With LIBPERF_DIR=off the program still needs a place that we can read: a temporary one. Whether it is that."""
+    if os.environ.get("LIBPERF_DIR") != "off":
+        yield False
         return
     folder = tempfile.mkdtemp(prefix="libperf-run-")
     try:
-        os.environ["LIBPERF_DIR"] = environment["LIBPERF_DIR"] = folder  # for find_segment() here
-        yield environment
+        os.environ["LIBPERF_DIR"] = folder  # for the program, and for find_segment() here
+        yield True
     finally:
         os.environ["LIBPERF_DIR"] = "off"
         shutil.rmtree(folder, ignore_errors=True)
@@ -98,6 +99,8 @@ class News:
     def tell(self, reader: Reader, now: float) -> None:
         if now < self.next:
             return
+        from ..table import seconds
+
         self.gap = min(self.gap * 2, SLOWEST_NEWS_S)
         self.next = now + self.gap
         reader.refresh()
@@ -110,34 +113,46 @@ class News:
         print(f"libperf: {seconds(now - self.start)}, {calls:,} spans{failed}{inside}", file=sys.stderr, flush=True)
 
 
-def wait(process: "subprocess.Popen[bytes]") -> tuple[int, Reader | None]:
-    """Wait for the program; returns its status and what it recorded. Signals meant for it are passed on."""
+def wait(command: list[str]) -> tuple[int, Reader | None]:
+    """Run a command; returns its status and what it recorded. Signals meant for it are passed on."""
+    children: list[subprocess.Popen[bytes]] = []
+    early: list[int] = []
 
     def pass_on(number: int, frame: FrameType | None) -> None:
-        process.send_signal(number)
+        for child in children:
+            child.send_signal(number)
+        if not children:
+            early.append(number)
 
-    # Ctrl-C reaches the program by itself, with the whole terminal's group
-    before = {signal.SIGINT: signal.signal(signal.SIGINT, signal.SIG_IGN)}
-    before |= {number: signal.signal(number, pass_on) for number in (signal.SIGTERM, signal.SIGHUP)}
-    news = News(time.monotonic())
-    reader: Reader | None = None
+    # Ctrl-C reaches the program by itself, with the whole terminal's group. What is ignored stays so, in both.
+    ways = {signal.SIGINT: lambda number, frame: None, signal.SIGTERM: pass_on, signal.SIGHUP: pass_on}
+    heard = [number for number in ways if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, ways[number]) for number in heard}
     try:
-        while True:
-            try:
-                status = process.wait(POLL_S)
-            except subprocess.TimeoutExpired:
-                status = None
-            reader = reader or find(process.pid)
-            if status is not None:
-                break
-            if reader:
-                news.tell(reader, time.monotonic())
+        children.append(subprocess.Popen(command))
+        for number in early:  # came while the program was being started
+            children[0].send_signal(number)
+        status, reader = _follow(children[0])
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    if reader:
-        reader.refresh()
     return (128 - status if status < 0 else status), reader
+
+
+def _follow(process: "subprocess.Popen[bytes]") -> tuple[int, Reader | None]:
+    news = News(time.monotonic())
+    reader: Reader | None = None
+    while True:
+        try:
+            status = process.wait(POLL_S)
+        except subprocess.TimeoutExpired:
+            status = None
+        reader = reader or find(process.pid)
+        if status is not None:
+            return status, reader
+        if reader:
+            with suppress(PerfError):  # unreadable now: it may be readable at the end, and the program goes on
+                news.tell(reader, time.monotonic())
 
 
 def find(pid: int) -> Reader | None:
@@ -156,15 +171,17 @@ def keep(segment: Path, used: int, trace: Path) -> None:
             left -= len(block)
 
 
-def tell(report: Report, options: argparse.Namespace, where: Path, took: float, status: int) -> None:
+def tell(report: Report, where: Path, json_file: str | None, took: float, status: int) -> None:
+    from ..table import print_report, seconds
+
     console = print_report(report, stderr=True)
     end = "" if status == 0 else f", exit status {status}"
-    if status > 128:
-        end = f", ended by {signal.Signals(status - 128).name}" if status - 128 in signal.valid_signals() else end
+    if status - 128 in {number.value for number in signal.Signals}:
+        end = f", ended by {signal.Signals(status - 128).name}"
     console.print(f"\nprogram {seconds(took)} from start to end{end}", highlight=False)
     console.print(f"trace   {where}", highlight=False, soft_wrap=True)
-    if options.json and options.json != "-":
-        console.print(f"json    {options.json}", highlight=False, soft_wrap=True)
+    if json_file:
+        console.print(f"json    {json_file}", highlight=False, soft_wrap=True)
 
 
 def write_json(report: Report, target: str, where: Path, took: float, status: int) -> None:
@@ -184,24 +201,48 @@ def main(options: argparse.Namespace) -> int:
     except UsageError as error:
         print(f"libperf run: {error}", file=sys.stderr)
         return 2
-    with shared_folder() as environment:
-        temporary = environment.get("LIBPERF_DIR") != os.environ.get("LIBPERF_DIR")
+    with shared_folder() as temporary:
         start = time.monotonic()
-        process = subprocess.Popen([sys.executable, "-m", "libperf.cli.child", *program], env=environment)
-        status, reader = wait(process)
+        status, reader = wait([sys.executable, str(CHILD), *program])
         took = time.monotonic() - start
         if reader is None:
             print("libperf: nothing was recorded: the program ended before its first span", file=sys.stderr)
             return status
-        with reader:
-            report = Report.read(reader)
-            where = reader.path or Path()
-            if options.trace:
-                keep(where, report.info.used_bytes, options.trace)
-                where = options.trace
-            elif temporary:
-                where = Path("not kept: LIBPERF_DIR=off")
-            tell(report, options, where, took, status)
-            if options.json:
-                write_json(report, options.json, where, took, status)
+        try:
+            with reader:
+                reader.refresh()
+                finish(reader, options, temporary, took, status)
+        except PerfError as error:  # the program's status is worth more than our report
+            print(f"libperf run: {error}", file=sys.stderr)
     return status
+
+
+def finish(reader: Reader, options: argparse.Namespace, temporary: bool, took: float, status: int) -> None:
+    """Write and print everything there is to say about a program that has ended. What cannot be written is said."""
+    report = Report.read(reader)
+    where = segment = reader.path or Path()
+    if temporary:
+        where = Path("not kept: LIBPERF_DIR=off")
+    json_file: str | None = None
+    problems: list[str] = []
+    if options.trace:
+        with noting(problems, str(options.trace)):
+            keep(segment, report.info.used_bytes, options.trace)
+            where = options.trace
+    if options.json:
+        with noting(problems, options.json):
+            write_json(report, options.json, where, took, status)
+            json_file = None if options.json == "-" else options.json
+    tell(report, where, json_file, took, status)
+    for problem in problems:
+        print(f"libperf run: {problem}", file=sys.stderr)
+
+
+@contextmanager
+def noting(problems: list[str], name: str) -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:  # `libperf run --json - agent.py | head`
+        hang_up()
+    except OSError as error:
+        problems.append(f"cannot write {name}: {error.strerror or error}")

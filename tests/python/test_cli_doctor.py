@@ -1,0 +1,99 @@
+"""`libperf doctor`: what it finds, and what it advises."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import libperf
+
+FIELDS = {
+    *("libperf", "python", "system", "library", "clock", "allocator", "segments", "packages", "instruments", "advice"),
+}
+
+
+def doctor(*words: str, **environment: str | Path) -> tuple[int, str, str]:
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("LIBPERF_")}
+    variables |= {name: str(value) for name, value in environment.items()}
+    command = [sys.executable, "-m", "libperf", "doctor", *words]
+    answer = subprocess.run(command, env=variables, text=True, capture_output=True, timeout=60)
+    return answer.returncode, answer.stdout, answer.stderr
+
+
+def found(**environment: str | Path) -> dict[str, Any]:
+    status, out, err = doctor("--json", **environment)
+    assert (status, "Traceback" in err) == (0, False)
+    data: dict[str, Any] = json.loads(out)
+    return data
+
+
+def test_json(tmp_path: Path) -> None:
+    """--json gives versions, machine, and folder as they are."""
+    data = found(LIBPERF_DIR=tmp_path)
+    assert set(data) == FIELDS
+    assert data["libperf"] == libperf.__version__
+    assert data["python"].split()[1:] == [platform.python_version(), sys.executable]
+    assert data["system"] == f"{platform.system()} {platform.release()} {platform.machine()}"
+    assert data["library"] == str(Path(libperf.__file__).parent)
+    assert data["segments"].startswith(f"{tmp_path}/libperf-")
+    assert data["packages"]["langgraph"] == version("langgraph")
+    assert data["instruments"] == ["langchain", "langgraph"]
+    assert data["allocator"].startswith(("jemalloc", "libc"))
+    assert data["clock"].startswith(("tsc, ", "monotonic, "))
+
+
+def test_text(tmp_path: Path) -> None:
+    """The text has the facts of the JSON, a line each, and then the advice or that there is none."""
+    data = found(LIBPERF_DIR=tmp_path)
+    status, out, err = doctor(LIBPERF_DIR=tmp_path)
+    lines = dict(line.split(maxsplit=1) for line in out.splitlines())
+    assert (status, err) == (0, "")
+    for name in ("libperf", "python", "system", "library", "allocator"):
+        assert lines[name] == data[name]
+    assert lines["instruments"] == "langchain, langgraph"
+    for package, number in data["packages"].items():
+        assert f"{package} {number}" in lines["packages"]
+    assert [line for line in out.splitlines() if line.startswith("! ")] == [f"! {line}" for line in data["advice"]]
+    assert out.endswith("everything is there\n") or data["advice"]
+
+
+def test_without_a_folder() -> None:
+    """LIBPERF_DIR=off is private memory, and the advice says how to change that."""
+    data = found(LIBPERF_DIR="off")
+    assert data["segments"] == "private memory"
+    assert [line for line in data["advice"] if "LIBPERF_DIR" in line] != []
+    status, out, _ = doctor(LIBPERF_DIR="off")
+    assert (status, "\n! segments cannot be shared" in out) == (0, True)
+
+
+def test_with_a_folder_that_cannot_be_used(tmp_path: Path) -> None:
+    """A LIBPERF_DIR that is a file gives the same advice, not a failure."""
+    (tmp_path / "file").write_text("")
+    assert found(LIBPERF_DIR=tmp_path / "file")["segments"] == "private memory"
+
+
+@pytest.mark.parametrize("flag", ["-I", "-S"])
+def test_without_frameworks(tmp_path: Path, flag: str) -> None:
+    """Where LangChain is not installed the advice says that there is nothing to instrument, and no list breaks."""
+    import _cffi_backend  # what lies beside libperf is all that the bare interpreter gets
+
+    (tmp_path / "path").mkdir()
+    for file in (libperf.__file__, _cffi_backend.__file__):
+        path = Path(str(file)).parent if Path(str(file)).name == "__init__.py" else Path(str(file))
+        (tmp_path / "path" / path.name).symlink_to(path)
+    code = f"import sys; sys.path.insert(0, {str(tmp_path / 'path')!r})\n"
+    code += "sys.path[:] = [p for p in sys.path if not p.endswith('site-packages')]\n"
+    code += "from libperf.cli import main; sys.exit(main(['doctor', '--json']))"
+    answer = subprocess.run([sys.executable, flag, "-c", code], text=True, capture_output=True, timeout=60)
+    assert (answer.returncode, answer.stderr) == (0, "")
+    data = json.loads(answer.stdout)
+    assert data["packages"]["langchain-core"] is None
+    assert [line for line in data["advice"] if "LangChain" in line] != []
