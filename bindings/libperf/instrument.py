@@ -6,6 +6,7 @@ A framework that is imported already is switched on at once. For the others a fi
 
 import importlib
 import importlib.util
+import logging
 import sys
 from collections.abc import Sequence
 from importlib.machinery import ModuleSpec
@@ -13,6 +14,8 @@ from types import ModuleType
 from typing import Any
 
 __all__ = ["instrument", "uninstrument"]
+
+logger = logging.getLogger("libperf")
 
 # framework -> (the module whose import makes it usable, our adapter with switch_on() and switch_off())
 FRAMEWORKS = {
@@ -46,18 +49,36 @@ class _Finder:
 
         def exec_module(module: ModuleType) -> None:
             run(module)
-            adapter = self.waiting.pop(name, None)
+            adapter = self.waiting.pop(name, None) if module.__name__ == name else None
             if adapter:
-                _switch_on(adapter)
+                try:
+                    _switch_on(adapter)
+                except Exception:  # a version we do not know: not the program's problem
+                    logger.warning("%s cannot be traced", name, exc_info=True)
 
-        loader.exec_module = exec_module  # this import's own loader: nobody else sees it
+        loader.exec_module = exec_module  # this import's own loader: nobody else sees it, except in a zip file
 
 
 _finder = _Finder()
+_asked_for: set[str] = set()  # adapters that were being imported when their framework became usable
 
 
 def _switch_on(adapter: str) -> None:
-    importlib.import_module(adapter).switch_on()
+    if _is_importing(adapter):  # its own import of the framework brought us here
+        _asked_for.add(adapter)
+    else:
+        importlib.import_module(adapter).switch_on()
+
+
+def switch_on_if_asked(adapter: str) -> None:
+    """What an adapter's last line calls."""
+    if adapter in _asked_for:
+        _asked_for.remove(adapter)
+        sys.modules[adapter].switch_on()
+
+
+def _is_importing(module: str) -> bool:
+    return bool(getattr(getattr(sys.modules.get(module), "__spec__", None), "_initializing", False))
 
 
 def _is_installed(module: str) -> bool:
@@ -79,9 +100,11 @@ def instrument(*frameworks: str) -> list[str]:
     unknown = [name for name in frameworks if name not in FRAMEWORKS]
     if unknown:
         raise ValueError(f"instrument({unknown[0]!r}): not a framework libperf knows; use: {', '.join(FRAMEWORKS)}")
-    found = [name for name in frameworks or FRAMEWORKS if _is_installed(name if name != "langchain" else "langchain_core")]
+    found = [
+        name for name in frameworks or FRAMEWORKS if _is_installed(name if name != "langchain" else "langchain_core")
+    ]
     for module, adapter in {FRAMEWORKS[name] for name in found}:
-        if module in sys.modules and not getattr(getattr(sys.modules[module], "__spec__", None), "_initializing", False):
+        if module in sys.modules and not _is_importing(module):
             _switch_on(adapter)
         else:
             _finder.waiting[module] = adapter
@@ -93,6 +116,7 @@ def instrument(*frameworks: str) -> list[str]:
 def uninstrument() -> None:
     """Take `instrument()` back: runs that start from now on are not traced, and cost nothing."""
     _finder.waiting.clear()
+    _asked_for.clear()
     if _finder in sys.meta_path:
         sys.meta_path.remove(_finder)
     for _module, adapter in set(FRAMEWORKS.values()):

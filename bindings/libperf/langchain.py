@@ -6,34 +6,71 @@ name gets a span: graphs (runs without a parent), nodes, models, tools, retrieve
 parent on. Imported by libperf.instrument once langchain_core has been imported, never before.
 """
 
+import functools
+import sys
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
 from langchain_core.callbacks.base import BaseCallbackHandler
 from langchain_core.tracers.context import register_configure_hook
 
-from ._core import lib
+from ._core import ffi, lib
 from .context import get_current, put_back, set_current
+from .instrument import switch_on_if_asked
 from .names import INPUT_TOKENS, OUTPUT_TOKENS, Kind, intern, key
 from .spans import OK, end_with_error
-from .task import task_id
+from .task import begin_in_task
 
 RUNS_MAX = 100_000  # runs whose end never came (a stream that nobody finished) are forgotten, oldest first
 MODEL = "gen_ai.request.model"
 FINISH = "gen_ai.response.finish_reasons"
 
 
+def running_task() -> Any:
+    """The asyncio task that runs now, or None."""
+    asyncio = sys.modules.get("asyncio")
+    current_task = getattr(asyncio, "current_task", None)  # another thread may be just importing it
+    return current_task() if asyncio and current_task and asyncio._get_running_loop() else None
+
+
 class _Run:
     """A run that is going on: its span, or the span that its children are to have as their parent."""
 
-    __slots__ = ("handle", "is_span", "outer")
+    __slots__ = ("current", "handle", "is_span", "outer", "place", "task", "when_done")
 
-    def __init__(self, handle: Any, is_span: bool, outer: Any) -> None:
+    def __init__(self, handle: Any, is_span: bool) -> None:
         self.handle = handle
         self.is_span = is_span
-        self.outer = outer  # what was current before; None: we did not make it current
+        self.place: str | None = None  # of LangGraph: a node's or task's execution; what runs inside repeats it
+        self.current: Any = None  # a pointer to the handle's copy that is current; None: we did not make it current
+        self.outer: Any = None  # what was current before
+        self.task: Any = None
+        self.when_done: Any = None
+
+    def make_current(self, outer: Any) -> None:
+        self.current, self.outer = ffi.new("perf_span *", self.handle), outer
+        set_current(self.current[0])
+
+    def put_back(self) -> None:
+        """Make current what was current before. LangChain tells the end of async work in a task of its own, where the
+        context of the start is out of reach: so the copy itself becomes what was current before."""
+        if self.current is not None:
+            put_back(self.handle, self.outer)
+            if running_task():
+                self.current[0] = self.outer
+
+    def watch(self, when_done: Callable[[Any], None]) -> None:
+        """LangChain does not tell the end of models and tools that are cancelled; their task does."""
+        if task := running_task():
+            self.task, self.when_done = task, when_done
+            task.add_done_callback(when_done)
+
+    def unwatch(self) -> None:
+        if self.task:
+            self.task.remove_done_callback(self.when_done)
 
 
 class Handler(BaseCallbackHandler):
@@ -49,7 +86,14 @@ class Handler(BaseCallbackHandler):
     # ---- bookkeeping ----
 
     def _begin(
-        self, run_id: UUID, parent_run_id: UUID | None, kind: Kind | None, name: str, *, current: bool = False
+        self,
+        run_id: UUID,
+        parent_run_id: UUID | None,
+        kind: Kind | None,
+        name: str,
+        *,
+        current: bool = False,
+        place: str | None = None,
     ) -> Any:
         """Begin a span of this kind; None: no span of its own, children get its parent."""
         with self._lock:
@@ -60,16 +104,20 @@ class Handler(BaseCallbackHandler):
         if ambient.start_ticks > above.start_ticks and ambient.trace_lo == above.trace_lo:
             above = ambient
         if kind is None:
-            run = _Run(above, False, None)
+            run = _Run(above, False)
         else:
-            handle = lib.perf_span_begin_at(intern(kind, name), above, task_id(), lib.perf_clock_ticks())
-            run = _Run(handle, True, ambient if current else None)
+            run = _Run(begin_in_task(intern(kind, name), above), True)
             if current:
-                set_current(handle)
+                run.make_current(ambient)
+            if kind not in (Kind.NODE, Kind.GRAPH):
+                run.watch(functools.partial(self._task_done, run_id))
+        run.place = place
         with self._lock:
             self._runs[run_id] = run
-            if len(self._runs) > RUNS_MAX:
-                self._runs.popitem(last=False)
+            forgotten = self._runs.popitem(last=False)[1] if len(self._runs) > RUNS_MAX else None
+        if forgotten and forgotten.is_span:
+            forgotten.unwatch()
+            end_with_error(forgotten.handle, GeneratorExit())
         return run.handle
 
     def _end(self, run_id: UUID, error: BaseException | None = None) -> None:
@@ -77,12 +125,17 @@ class Handler(BaseCallbackHandler):
             run = self._runs.pop(run_id, None)
         if run is None or not run.is_span:
             return
-        if run.outer is not None:
-            put_back(run.handle, run.outer)
-        if error is None or type(error).__name__ in ("GraphInterrupt", "ParentCommand"):  # how LangGraph hands over
+        run.unwatch()
+        run.put_back()
+        if error is None or any(cls.__name__ == "GraphBubbleUp" for cls in type(error).__mro__):
+            # not an error: how LangGraph interrupts and hands over
             lib.perf_span_end_as(run.handle, OK, 0)
         else:
             end_with_error(run.handle, error)
+
+    def _task_done(self, run_id: UUID, task: Any) -> None:
+        if task.cancelled():
+            self._end(run_id, GeneratorExit())
 
     # ---- chains: graphs and nodes ----
 
@@ -98,13 +151,18 @@ class Handler(BaseCallbackHandler):
         **kwargs: Any,
     ) -> None:
         name = kwargs.get("name") or _name(serialized) or "chain"
-        # inner runnables and channel writers repeat their node's metadata under other names
-        if (metadata or {}).get("langgraph_node") == name:
-            self._begin(run_id, parent_run_id, Kind.NODE, name, current=True)
+        metadata = metadata or {}
+        place = metadata.get("langgraph_checkpoint_ns")
+        with self._lock:
+            parent = self._runs.get(parent_run_id) if parent_run_id else None
+        # What runs inside a node repeats its metadata, often its name too (a sub-graph, a runnable): the first is it.
+        is_node = metadata.get("langgraph_node") == name and (parent is None or parent.place != place)
+        if is_node and name != "__start__":  # that one only routes
+            self._begin(run_id, parent_run_id, Kind.NODE, name, current=True, place=place)
         elif parent_run_id is None:
-            self._begin(run_id, None, Kind.GRAPH, name)
+            self._begin(run_id, None, Kind.GRAPH, name, place=place)
         else:
-            self._begin(run_id, parent_run_id, None, name)
+            self._begin(run_id, parent_run_id, None, name, place=place)
 
     def on_chain_end(self, outputs: Any, *, run_id: UUID, **kwargs: Any) -> None:
         self._end(run_id)
@@ -243,3 +301,5 @@ def handler() -> Handler:
 
 
 __all__ = ["Handler", "handler", "switch_off", "switch_on"]
+
+switch_on_if_asked(__name__)
