@@ -105,7 +105,8 @@ changed() {
 if changed; then
     say "building"
     .venv/bin/python -m pip -q --disable-pip-version-check install --no-build-isolation --no-deps -e . >"$log" 2>&1 ||
-        { tail -30 "$log" >&2; die "the build failed (log: .setup.log)"; }
+        { { grep -E -B 2 -A 4 'CMake Error|: (fatal )?error:' "$log" || tail -30 "$log"; } | head -30 >&2
+          die "the build failed (log: .setup.log)"; } # its end is Python's traceback: the compiler's words are above it
     touch .venv/.built
 fi
 say ready
