@@ -1,0 +1,64 @@
+/* loop.c - perf-bench-loop OPERATION COUNT: one operation, so many times.
+ *
+ * For programs that count instead of time: run it with two counts, and the
+ * difference is the operation's own (instructions.py). */
+#include <libperf/histogram.h>
+#include <libperf/metric.h>
+#include <libperf/span.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void
+record(uint64_t count)
+{
+    perf_histogram *h;
+    if (perf_histogram_create(NULL, &h))
+        exit(EXIT_FAILURE);
+    for (uint64_t i = 0; i < count; i++)
+        perf_histogram_record(h, 1000 + i % 64);
+    perf_histogram_destroy(h);
+}
+
+static void
+metric(uint64_t count)
+{
+    uint32_t name = perf_name(PERF_KIND_TIMING, "loop.metric", 11);
+    for (uint64_t i = 0; i < count; i++)
+        perf_metric_record(name, 1000 + i % 64);
+}
+
+/* Ticks are given, not read: a slow machine must not add a page of the
+ * histogram, and a virtual one may count a clock's read as it likes. */
+static void
+span(uint64_t count)
+{
+    uint32_t name = perf_name(PERF_KIND_SPAN, "loop.span", 9);
+    perf_span none = {0};
+    for (uint64_t i = 0; i < count; i++)
+        perf_span_end_at(perf_span_begin_at(name, none, 0, 1000 + i),
+                         PERF_STATUS_OK, 0, 2000 + i);
+}
+
+int
+main(int argc, char **argv)
+{
+    static const struct {
+        const char *name;
+        void (*run)(uint64_t count);
+    } operations[] = {
+        {"histogram/record", record},
+        {"metric/record", metric},
+        {"span/begin_end", span},
+    };
+    for (size_t i = 0; i < sizeof operations / sizeof *operations; i++)
+        if (argc == 3 && strcmp(argv[1], operations[i].name) == 0) {
+            operations[i].run(strtoull(argv[2], NULL, 10));
+            return EXIT_SUCCESS;
+        }
+    fprintf(stderr, "usage: perf-bench-loop OPERATION COUNT, where OPERATION "
+                    "is\n");
+    for (size_t i = 0; i < sizeof operations / sizeof *operations; i++)
+        fprintf(stderr, "  %s\n", operations[i].name);
+    return 2;
+}

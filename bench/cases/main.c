@@ -1,0 +1,12 @@
+/* main.c - perf-bench: what the core's hot verbs cost. */
+#include "cases.h"
+
+int
+main(int argc, char **argv)
+{
+    add_clock_cases();
+    add_histogram_cases();
+    add_metric_cases();
+    add_span_cases();
+    return perf_bench_main(argc, argv);
+}

@@ -1,0 +1,303 @@
+"""Runs every benchmark and rewrites RESULTS.md from what they wrote: no number in it is typed by hand.
+
+    python bench/results.py                 # everything, on a machine that is otherwise idle
+    python bench/results.py --only c        # one part: c, instructions, trace, import, rss
+    python bench/results.py --render        # only write RESULTS.md again from the JSON of the last runs
+
+The JSON lies in build/results. A part that cannot be run (no valgrind, no peers) keeps its rows, as "not measured".
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "bench" / "RESULTS.md"
+DATA = ROOT / "build" / "results"
+RELEASE = "build/release"
+PEERS_PYTHON = Path(".venv-peers/bin/python")
+NOT_MEASURED = "not measured"
+
+Line = dict[str, Any]
+Lines = dict[str, Line]
+
+HEAD = """\
+# Results
+
+Written by `python bench/results.py`; do not edit. Ratios hold on other machines, nanoseconds do not.
+
+A bar is what was promised; it is `met` or `missed` by the median. "+-" is the median absolute deviation over the rounds.
+Rounds take turns over all cases, so that a machine that slows down slows all of them alike.
+
+"""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One program to run, given CMake's folder; `file` is the JSON it writes."""
+
+    file: str
+    command: Callable[[str], list[str]]
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A promise: the number that a line of JSON holds, and what it must be."""
+
+    what: str
+    bar: str
+    name: str
+    number: Callable[[Line], float]
+    holds: Callable[[float], bool]
+    show: str
+    note: Callable[[Lines], str] = lambda lines: ""
+
+
+def peers_python() -> str:
+    return str(PEERS_PYTHON) if (ROOT / PEERS_PYTHON).exists() else sys.executable
+
+
+def data(file: str) -> str:
+    return str((DATA / file).relative_to(ROOT))
+
+
+def script(path: str, file: str) -> Part:
+    return Part(file, lambda build: [peers_python(), path, "--json", data(file)])
+
+
+PARTS = {
+    "c": Part("c.jsonl", lambda build: [f"{build}/bench/perf-bench", "--repetitions", "31", "--json", data("c.jsonl")]),
+    "instructions": Part(
+        "instructions.json",
+        lambda build: [sys.executable, "bench/instructions.py", "--build", build, "--json", data("instructions.json")],
+    ),
+    "trace": script("bench/peers/trace_cost.py", "trace.jsonl"),
+    "import": script("bench/peers/import_time.py", "import.jsonl"),
+    "rss": script("bench/rss.py", "rss.jsonl"),
+}
+
+
+def median(line: Line) -> float:
+    return float(line["median"])
+
+
+def ratio(line: Line) -> float:
+    return float(line["ratio"])
+
+
+def scaling(line: Line) -> float:
+    return float(line["scaling"])
+
+
+def span_beside_gettime(lines: Lines) -> str:
+    span, gettime = lines.get("span/root", {}), lines.get("clock/two_gettime", {})
+    if "median_ns" not in span or "median_ns" not in gettime:
+        return ""
+    return f"; {span['median_ns'] / gettime['median_ns']:.2f}x two clock_gettime"
+
+
+def cheaper_form(lines: Lines, peer: str) -> Line:
+    """A peer is judged by the cheaper of its two forms."""
+    forms = [line for name, line in lines.items() if name.startswith(f"{peer}/") and "over_trace" in line]
+    return min(forms, key=lambda line: float(line["over_trace"]), default={})
+
+
+BARS = [
+    Bar(
+        "C: record into a histogram, against two clock reads",
+        "<= 0.125x (2.5 ns where they cost 20 ns)",
+        "histogram/record",
+        ratio,
+        lambda x: x <= 0.125,
+        "{:.3f}x",
+        lambda lines: f"; {lines['histogram/record']['median_ns']:.2f} ns",
+    ),
+    Bar(
+        "C: span begin and end, against two clock reads",
+        "<= 1.5x",
+        "span/root",
+        ratio,
+        lambda x: x <= 1.5,
+        "{:.2f}x",
+        span_beside_gettime,
+    ),
+    Bar("C: two threads, same span name", ">= 1.8x", "span/root/t2", scaling, lambda x: x >= 1.8, "{:.2f}x"),
+    Bar("C: two threads, same timing", ">= 1.8x", "metric/record/t2", scaling, lambda x: x >= 1.8, "{:.2f}x"),
+    Bar("@libperf.trace on an empty function adds", "<= 350 ns", "trace/sync", median, lambda x: x <= 350, "{:.0f} ns"),
+    Bar(
+        "opentelemetry-sdk span, BatchSpanProcessor, against @libperf.trace",
+        ">= 30x",
+        "otel",
+        lambda line: float(line["over_trace"]),
+        lambda x: x >= 30,
+        "{:.1f}x",
+    ),
+    Bar(
+        "prometheus_client Histogram.time(), against @libperf.trace",
+        "> 1x",
+        "prometheus",
+        lambda line: float(line["over_trace"]),
+        lambda x: x > 1,
+        "{:.2f}x",
+    ),
+    Bar(
+        "@libperf.trace, p99 added beside a busy thread",
+        "< 5 us",
+        "trace/p99_busy",
+        lambda line: median(line) / 1e3,
+        lambda x: x < 5,
+        "{:.2f} us",
+    ),
+    Bar("import libperf adds", "<= 40 ms", "start/added", median, lambda x: x <= 40, "{:.1f} ms"),
+    Bar(
+        "memory grows over one million spans by",
+        "flat: <= 256 KiB",
+        "rss/growth",
+        median,
+        lambda x: x <= 256,
+        "{:.0f} KiB",
+    ),
+]
+
+
+# ---- running ----
+
+
+def run(name: str, build: str) -> bool:
+    """Runs one part; what it wrote last time is gone first, so that old numbers never pass for new ones."""
+    part = PARTS[name]
+    (DATA / part.file).unlink(missing_ok=True)
+    command = part.command(build)
+    print("+", " ".join(command).replace(f"{ROOT}/", ""), flush=True)
+    status = subprocess.run(command, cwd=ROOT, check=False).returncode
+    if status:
+        print(f"results.py: {name} ended with {status}", file=sys.stderr)
+    return status == 0
+
+
+def build_release() -> None:
+    for command in (["cmake", "--preset", "release"], ["cmake", "--build", "--preset", "release"]):
+        log = subprocess.run(
+            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+        )
+        if log.returncode:
+            sys.exit(f"{log.stdout}\nresults.py: {' '.join(command)} failed")
+
+
+def read() -> Lines:
+    """Every line of JSON by its name."""
+    lines: Lines = {}
+    for part in PARTS.values():
+        path = DATA / part.file
+        if path.suffix == ".jsonl" and path.exists():
+            lines |= {line["name"]: line for line in map(json.loads, path.read_text().splitlines())}
+    return lines
+
+
+# ---- writing ----
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(cell.replace('|', '/') for cell in row)} |\n" for row in lines) + "\n"
+
+
+def where(line: Line, places: list[str]) -> str:
+    """The letter of the machine, compiler and commit a line came from."""
+    place = (
+        f"{line.get('machine')}, {line.get('cpus')} cpus, {line.get('compiler')}, commit {line.get('commit') or '?'}"
+    )
+    if place not in places:
+        places.append(place)
+    return chr(ord("A") + places.index(place))
+
+
+def bar_row(bar: Bar, lines: Lines, places: list[str]) -> list[str]:
+    line = cheaper_form(lines, bar.name) if bar.name in ("otel", "prometheus") else lines.get(bar.name, {})
+    if not line or "error" in line:
+        return [bar.what, bar.bar, line.get("error", "-"), f"**{NOT_MEASURED}**", "-", "-"]
+    number = bar.number(line)
+    verdict = "met" if bar.holds(number) else "**missed**"
+    command = f"`{line['command']}`"
+    return [bar.what, bar.bar, bar.show.format(number) + bar.note(lines), verdict, where(line, places), command]
+
+
+def c_rows(lines: Lines) -> list[list[str]]:
+    rows = []
+    for name, line in lines.items():
+        if "min_ns" in line:
+            compared = f"{line['ratio']:.3f}x {line['reference']}" if "ratio" in line else ""
+            scales = f"{line['scaling']:.2f}x" if line["threads"] > 1 and "scaling" in line else ""
+            ns = f"{line['median_ns']:.2f} +- {line['mad_ns']:.2f}"
+            rows.append([name, f"{line['min_ns']:.2f}", ns, compared, scales])
+        elif "error" in line:
+            rows.append([name, "failed", line["error"], "", ""])
+    return rows
+
+
+def python_rows(lines: Lines) -> list[list[str]]:
+    return [
+        [line["what"], f"{line['median']:.1f} +- {line['mad']:.1f} {line['unit']}", str(line.get("over_trace", ""))]
+        for line in lines.values()
+        if "what" in line
+    ]
+
+
+def instruction_rows() -> list[list[str]]:
+    path = DATA / PARTS["instructions"].file
+    if not path.exists():
+        return []
+    counted = json.loads(path.read_text())
+    return [
+        [name, f"{value:.1f}", str(counted["bounds"].get(name, "-"))] for name, value in counted["instructions"].items()
+    ]
+
+
+def render() -> str:
+    lines, places = read(), list[str]()
+    bars = table(
+        ["what", "bar", "measured", "verdict", "where", "command"], [bar_row(bar, lines, places) for bar in BARS]
+    )
+    text = HEAD + "## Bars\n\n" + bars
+    text += "".join(f"- {chr(ord('A') + number)}: {place}\n" for number, place in enumerate(places)) + "\n"
+    for title, head, rows in (
+        ("C cases", ["case", "least ns", "median ns", "compared", "scales"], c_rows(lines)),
+        ("Python, added per call", ["what", "median", "times @libperf.trace"], python_rows(lines)),
+        ("Instructions per operation", ["operation", "counted", "bound (+ 5 %)"], instruction_rows()),
+    ):
+        text += f"## {title}\n\n" + (table(head, rows) if rows else f"{NOT_MEASURED.capitalize()}.\n\n")
+    return text.rstrip("\n") + "\n"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", choices=PARTS, action="append", metavar="PART", help="may be given more than once")
+    parser.add_argument("--render", action="store_true", help="run nothing")
+    parser.add_argument("--build", metavar="DIR", help=f"CMake's folder as it is (default: make {RELEASE} first)")
+    arguments = parser.parse_args()
+    DATA.mkdir(parents=True, exist_ok=True)
+    good = True
+    if not arguments.render:
+        if os.getloadavg()[0] > 0.5:
+            print(
+                f"results.py: the machine is busy (load {os.getloadavg()[0]:.1f}): times will be off", file=sys.stderr
+            )
+        parts = arguments.only or list(PARTS)
+        if not arguments.build and {"c", "instructions"} & {*parts}:
+            build_release()
+        good = all([run(name, arguments.build or RELEASE) for name in parts])
+    RESULTS.write_text(render())
+    print(f"{RESULTS.relative_to(ROOT)} is written")
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
