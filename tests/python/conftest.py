@@ -21,6 +21,7 @@ os.environ.pop("LIBPERF_QUIET", None)
 import libperf  # noqa: E402
 from libperf.reader import Reader, Record, Totals  # noqa: E402
 from libperf.testing import MockLLM  # noqa: E402
+from support_http import Client  # noqa: E402
 from support_spans import Spans  # noqa: E402
 
 _numbers = itertools.count()
@@ -166,6 +167,14 @@ def spans() -> Iterator[Spans]:
 def llm() -> Iterator[MockLLM]:
     with MockLLM(reply_tokens=12) as server:
         yield server
+
+
+@pytest.fixture(autouse=True)
+def _close_clients() -> Iterator[None]:
+    """Closes the connections a test leaves open."""
+    yield
+    while Client.opened:
+        Client.opened.pop().close()
 
 
 @pytest.fixture(autouse=True)

@@ -1,10 +1,14 @@
-"""Recorded calls of real agents, asked again: every request in OpenAI's shape gets an answer in its shape."""
+"""Recorded calls of real agents, asked again: every request in OpenAI's shape gets an answer in its shape.
+
+Nobody's calls are part of libperf: LIBPERF_RECORDED_CALLS names a file of yours, JSON lines with the texts `path`,
+`request` and `response`, compressed or not (.zst)."""
 
 from __future__ import annotations
 
 import contextlib
 import http.client
 import json
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -15,17 +19,19 @@ import pytest
 
 from libperf.testing import MockLLM, first_problem
 
-RECORDED = Path(__file__).parents[3] / "shared" / "llm_calls" / "dev.jsonl.zst"
+RECORDED = os.environ.get("LIBPERF_RECORDED_CALLS", "")
 
 
 def _recorded() -> Iterator[tuple[str, dict[str, Any], bool]]:
     """(path, request body, whether the real service accepted it) of the calls in OpenAI's shape."""
-    if not RECORDED.exists():
-        pytest.skip(f"no recorded calls at {RECORDED}")
-    zstd = shutil.which("zstd")
-    if zstd is None:
-        pytest.skip("the zstd program is missing: install it to read the recorded calls")
-    text = subprocess.run([zstd, "-dcq", str(RECORDED)], check=True, capture_output=True).stdout.decode()
+    if not RECORDED:
+        pytest.skip("LIBPERF_RECORDED_CALLS is not set")
+    if RECORDED.endswith(".zst"):
+        zstd = shutil.which("zstd")
+        assert zstd, "the zstd program is missing: install it to read the recorded calls"
+        text = subprocess.run([zstd, "-dcq", RECORDED], check=True, capture_output=True).stdout.decode()
+    else:
+        text = Path(RECORDED).read_text()
     for line in text.splitlines():
         call = json.loads(line)
         if call["path"].endswith(("/chat/completions", "/responses")):

@@ -1,4 +1,4 @@
-/* segment.c - makes the segment file, hands out its chunks, ends it. */
+/* segment.c - starts the segment, hands out its chunks, ends it. */
 #define _GNU_SOURCE
 #include "segment.h"
 
@@ -8,19 +8,12 @@
 #include "thread.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/mman.h>
-#include <sys/random.h>
-#include <sys/resource.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#define MIN_BYTES          (UINT64_C(256) << 10)
 #define MAX_BYTES          (UINT64_C(4) << 30)
 #define DEFAULT_BYTES      (UINT64_C(64) << 20)
 #define MIN_RING_BYTES     ((uint64_t)PERFI_CHUNK)
@@ -43,12 +36,12 @@ max_bytes_from_environment(void)
     char *end;
     errno = 0;
     unsigned long long value = strtoull(text, &end, 10);
-    if (errno || *end || *text == '-' || value < MIN_BYTES ||
+    if (errno || *end || *text == '-' || value < PERFI_MIN_BYTES ||
         value > MAX_BYTES) {
         perfi_say_once(PERFI_SAY_SETTING,
                        "LIBPERF_MAX_BYTES=%s is not a number of bytes from "
                        "%llu to %llu; using %llu",
-                       text, (unsigned long long)MIN_BYTES,
+                       text, (unsigned long long)PERFI_MIN_BYTES,
                        (unsigned long long)MAX_BYTES,
                        (unsigned long long)DEFAULT_BYTES);
         return DEFAULT_BYTES;
@@ -74,177 +67,13 @@ check_config(const perf_segment_config *c)
 {
     if (c->size != sizeof *c || c->version != PERF_SEGMENT_CONFIG_VERSION)
         return PERF_ERR_VERSION;
-    if (c->max_bytes < MIN_BYTES || c->max_bytes > MAX_BYTES ||
+    if (c->max_bytes < PERFI_MIN_BYTES || c->max_bytes > MAX_BYTES ||
         c->ring_bytes < MIN_RING_BYTES || c->ring_bytes > MAX_RING_BYTES)
         return PERF_ERR_RANGE;
     return PERF_OK;
 }
 
-/* ---- file ---- */
-
-static uint64_t
-random_bits(void)
-{
-    uint64_t bits = 0;
-    if (getrandom(&bits, sizeof bits, GRND_NONBLOCK) != sizeof bits)
-        bits = perfi_clock_ticks() * UINT64_C(0x9E3779B97F4A7C15) ^
-               (uint64_t)getpid() << 32;
-    return bits ? bits : 1;
-}
-
-/* A file that grew past RLIMIT_FSIZE would be a signal (SIGXFSZ). */
-static uint64_t
-within_file_limit(uint64_t bytes)
-{
-    struct rlimit limit;
-    if (!getrlimit(RLIMIT_FSIZE, &limit) && limit.rlim_cur != RLIM_INFINITY &&
-        limit.rlim_cur < bytes)
-        bytes = limit.rlim_cur;
-    return bytes / PERFI_CHUNK * PERFI_CHUNK;
-}
-
-static int
-make_private(void)
-{
-#ifdef MFD_CLOEXEC
-    return memfd_create("libperf", MFD_CLOEXEC);
-#else
-    char path[] = "/tmp/libperf-XXXXXX";
-    int fd = mkstemp(path);
-    if (fd >= 0) {
-        unlink(path);
-        fcntl(fd, F_SETFD, FD_CLOEXEC);
-    }
-    return fd;
-#endif
-}
-
-/* Back `bytes` at `offset` with memory before anything touches them: writing to
- * a hole of a full file system would be SIGBUS. */
-static bool
-back(int fd, uint64_t offset, uint64_t bytes)
-{
-#ifdef __linux__
-    do
-        if (!fallocate(fd, 0, (off_t)offset, (off_t)bytes))
-            return true;
-    while (errno == EINTR); /* a profiler's timer, not a lack of room */
-    if (errno != EOPNOTSUPP && errno != ENOSYS)
-        return false;
-#endif
-    static const char zeros[4096];
-    for (uint64_t at = 0; at < bytes; at += sizeof zeros)
-        if (pwrite(fd, zeros, sizeof zeros, (off_t)(offset + at)) !=
-            (ssize_t)sizeof zeros)
-            return false;
-    return true;
-}
-
-/* The file is made under another name, locked, and then renamed: no sweep ever
- * sees it without its lock. */
-static int
-make_file(int folder, const char *folder_path, char *path, uint64_t *bytes)
-{
-    char name[64], fresh[80];
-    snprintf(name, sizeof name, "%d-%016llx.perf", (int)getpid(),
-             (unsigned long long)random_bits());
-    snprintf(fresh, sizeof fresh, "%s.new", name);
-    int fd = openat(folder, fresh, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    if (fd < 0)
-        return -1;
-    *bytes = within_file_limit(*bytes);
-    errno = EFBIG;
-    if (*bytes < MIN_BYTES || flock(fd, LOCK_EX | LOCK_NB) ||
-        ftruncate(fd, (off_t)*bytes) || !back(fd, 0, PERFI_CHUNK) ||
-        renameat(folder, fresh, folder, name)) {
-        int why = errno;
-        unlinkat(folder, fresh, 0);
-        close(fd);
-        errno = why;
-        return -1;
-    }
-    snprintf(path, PERF_PATH_MAX_BYTES, "%.*s/%s", PATH_MAX - 80, folder_path,
-             name);
-    return fd;
-}
-
-/* A descriptor of a file whose first chunk is backed; `path` "" if private. */
-static int
-make_storage(const char *dir, char *path, uint64_t *bytes)
-{
-    char folder_path[PERF_PATH_MAX_BYTES];
-    path[0] = 0;
-    if (!dir || !*dir)
-        dir = getenv("LIBPERF_DIR");
-    if (!dir || strcmp(dir, "off") != 0) {
-        int folder = perfi_folder_open(dir, folder_path, sizeof folder_path);
-        if (folder >= 0) {
-            uint64_t wanted = *bytes;
-            perfi_sweep(folder, (uint64_t)time(NULL));
-            int fd = make_file(folder, folder_path, path, &wanted);
-            int why = errno;
-            close(folder);
-            if (fd >= 0) {
-                *bytes = wanted;
-                return fd;
-            }
-            perfi_say_once(PERFI_SAY_FULL,
-                           "cannot make a file in %s (%s): measurements stay "
-                           "in this process's own memory; set LIBPERF_DIR to "
-                           "a folder with room",
-                           folder_path, strerror(why));
-        }
-    }
-    *bytes = within_file_limit(*bytes);
-    int fd = make_private();
-    if (fd >= 0 && *bytes >= MIN_BYTES && !ftruncate(fd, (off_t)*bytes) &&
-        back(fd, 0, PERFI_CHUNK))
-        return fd;
-    if (fd >= 0)
-        close(fd);
-    return -1;
-}
-
 /* ---- start ---- */
-
-static bool
-ends_in(const char *text, const char *end)
-{
-    size_t n = strlen(text), m = strlen(end);
-    return n >= m && !strcmp(text + n - m, end);
-}
-
-/* What a person would call the program: its file or module, never its other
- * arguments, which may hold secrets. `args` are NUL-separated. */
-static const char *
-program_name(const char *args, const char *end)
-{
-    const char *slash = strrchr(args, '/');
-    if (strncmp(slash ? slash + 1 : args, "python", 6) != 0)
-        return args;
-    for (const char *arg = args; (arg += strlen(arg) + 1) < end;) {
-        if (!strcmp(arg, "-m") || !strcmp(arg, "-c"))
-            continue; /* a module's name follows; of code, nothing */
-        if (!strcmp(arg, "-W") || !strcmp(arg, "-X"))
-            arg += strlen(arg) + 1; /* an option with a value */
-        else if (arg[0] != '-' && !ends_in(arg, "libperf/cli/child.py"))
-            return !strcmp(arg - 3, "-c") ? "-c" : arg;
-    }
-    return args;
-}
-
-static void
-read_command(char *out, size_t size)
-{
-    char args[4096];
-    int fd = open("/proc/self/cmdline", O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd >= 0 ? read(fd, args, sizeof args - 1) : 0;
-    if (fd >= 0)
-        close(fd);
-    args[n > 0 ? n : 0] = 0;
-    const char *name = program_name(args, args + (n > 0 ? n : 0));
-    snprintf(out, size, "%.*s", (int)size - 1, name);
-}
 
 static void
 fill_header(perfi_segment *s, const perf_segment_config *config)
@@ -256,7 +85,7 @@ fill_header(perfi_segment *s, const perf_segment_config *config)
     h->header_bytes = sizeof *h;
     h->pid = (uint64_t)getpid();
     h->uid = geteuid();
-    h->trace_hi = random_bits();
+    h->trace_hi = perfi_random_bits();
     h->max_bytes = s->max_bytes;
     h->clock = perfi_clock_state.tsc;
     h->names_max = PERF_NAMES_MAX;
@@ -270,7 +99,7 @@ fill_header(perfi_segment *s, const perf_segment_config *config)
     if (config->command)
         snprintf(h->command, sizeof h->command, "%s", config->command);
     else
-        read_command(h->command, sizeof h->command);
+        perfi_command_read(h->command, sizeof h->command);
     atomic_store_explicit(&h->used_bytes, PERFI_CHUNK, memory_order_release);
 }
 
@@ -339,7 +168,7 @@ start(const perf_segment_config *config)
         return PERF_ERR_NOMEM;
     s->max_bytes = config->max_bytes / PERFI_CHUNK * PERFI_CHUNK;
     s->ring_chunks_max = (uint32_t)(config->ring_bytes / PERFI_CHUNK);
-    s->fd = make_storage(config->dir, s->path, &s->max_bytes);
+    s->fd = perfi_storage_make(config->dir, s->path, &s->max_bytes);
     if (s->fd < 0)
         return PERF_ERR_SYSTEM;
     void *base =
@@ -415,7 +244,7 @@ perfi_segment_chunk(void)
     uint64_t at =
         atomic_fetch_add_explicit(used, PERFI_CHUNK, memory_order_relaxed);
     bool bounded = at + PERFI_CHUNK > s->max_bytes;
-    if (bounded || !back(s->fd, at, PERFI_CHUNK)) {
+    if (bounded || !perfi_storage_back(s->fd, at, PERFI_CHUNK)) {
         int why = errno;
         /* `used` is left as it is: a thread that asked after us may have got
          * its chunk; readers see the hole as zeros */

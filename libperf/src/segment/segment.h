@@ -47,6 +47,30 @@ perfi_at(uint32_t offset)
     return perfi_segment_state.base + (uint64_t)offset * PERFI_UNIT;
 }
 
+/* storage.c */
+
+#define PERFI_MIN_BYTES (UINT64_C(256) << 10)
+
+/** Make a file in the folder that `dir` leads to, as in perf_segment_config,
+ *  or private memory. Its first chunk is backed.
+ *  @param path   PERF_PATH_MAX_BYTES; becomes "" when private.
+ *  @param bytes  how large; becomes what the system allows.
+ *  Returns a locked descriptor, or -1. */
+int perfi_storage_make(const char *dir, char *path, uint64_t *bytes);
+
+/** Back `bytes` at `offset` with memory before anything touches them: writing
+ * to a hole of a full file system would be SIGBUS. False: there is no room. */
+bool perfi_storage_back(int fd, uint64_t offset, uint64_t bytes);
+
+/** Random, never 0. */
+uint64_t perfi_random_bits(void);
+
+/* command.c */
+
+/** The program's file or module, never its other arguments, which may hold
+ *  secrets. */
+void perfi_command_read(char *out, size_t size);
+
 /* folder.c */
 
 /** Find the folder, made if need be; `dir` as in perf_segment_config.
