@@ -120,8 +120,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
     files = {str(path.relative_to(tree)) for path in tree.rglob("*") if path.is_file()}
     call(sys.executable, "setup.py", "-q", "sdist", "-d", folder / "sdist", cwd=tree)
     (sdist,) = (folder / "sdist").iterdir()
-    with tarfile.open(sdist) as archive:
-        archive.extractall(folder / "unpacked", filter="data")
+    shutil.unpack_archive(sdist, folder / "unpacked")
     (unpacked,) = (folder / "unpacked").iterdir()
     if (ROOT / ".deps/jemalloc").exists():
         shutil.copytree(ROOT / ".deps/jemalloc", tree / ".deps/jemalloc")

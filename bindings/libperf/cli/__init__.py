@@ -51,7 +51,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return mock_command.main(arguments[1:])
     options = build_parser().parse_args(arguments)
     try:
-        return int(options.action(options))
+        status = int(options.action(options))
+        sys.stdout.flush()  # here, where a reader that has left is no error
+        return status
     except PerfError as error:
         print(f"libperf: {error}", file=sys.stderr)
         return 1
