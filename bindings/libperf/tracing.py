@@ -201,10 +201,12 @@ def _resume(awaitable: Any, inside: _Inside) -> Generator[Any, Any, Any]:
             outer = get_current()
             set_current(inside.current)
             try:
-                awaitable.close()
+                value = awaitable.close()
             finally:
                 set_current(outer)
-            raise
+            if value is None:
+                raise
+            return value  # from Python 3.13 on: what it returned when it was closed
         except BaseException as raised:
             step, value = awaitable.throw, raised
         finally:
