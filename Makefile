@@ -1,6 +1,6 @@
 # A façade: each target is a command you could type. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-c test-python lint wheel asan tsan asan-python fuzz soak bench bench-peers results format clean
+.PHONY: help setup demo test test-c test-python lint wheel asan tsan asan-python fuzz soak bench peers bench-peers results format clean
 
 PYTHON = .venv/bin/python
 
@@ -57,13 +57,16 @@ soak: setup     ## processes that are killed at any moment while readers read; S
 bench: setup    ## C benchmarks
 	cmake --preset release >/dev/null && cmake --build --preset release >/dev/null && build/release/bench/perf-bench
 
-bench-peers: setup ## Python side by side with OpenTelemetry and prometheus_client, in a venv of their own
+peers: setup
 	[ -e .venv-peers/.made ] || { rm -rf .venv-peers; python3 -m venv .venv-peers && \
-	    .venv-peers/bin/pip -q --disable-pip-version-check install -r bench/peers/requirements.txt && touch .venv-peers/.made; }
+	    .venv-peers/bin/pip -q --disable-pip-version-check install -r bench/peers/requirements.txt . && \
+	    touch .venv-peers/.made; }
 	.venv-peers/bin/pip -q --disable-pip-version-check install --no-deps --force-reinstall .
+
+bench-peers: peers ## Python side by side with OpenTelemetry and prometheus_client, in a venv of their own
 	.venv-peers/bin/python bench/peers/trace_cost.py
 
-results: bench bench-peers ## rewrite bench/RESULTS.md from fresh measurements
+results: peers  ## rewrite bench/RESULTS.md from fresh measurements
 	$(PYTHON) bench/results.py
 
 format:         ## clang-format and ruff (needs clang-format)
