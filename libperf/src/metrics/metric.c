@@ -1,7 +1,7 @@
 /* metric.c - counters, gauges and timings: each a series of the thread's own.
  */
 #include "../base/clock.h"
-#include "../trace/span.h"
+#include "../segment/series.h"
 
 #include <libperf/metric.h>
 #include <string.h>

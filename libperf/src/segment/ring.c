@@ -1,6 +1,6 @@
 /* ring.c - a thread's ring of finished records: grows chunk by chunk to its
  * bound, then writes over the oldest chunk. */
-#include "thread.h"
+#include "ring.h"
 
 static unsigned char *
 grow(perfi_thread *t, perfi_block *b, uint32_t chunks)

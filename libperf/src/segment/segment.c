@@ -283,6 +283,20 @@ perfi_segment_sign_of_life(void)
     perfi_set(&h->names_cut, perfi_names_cut());
 }
 
+void
+perfi_count_lost(perfi_lost what)
+{
+    perfi_header *h = perfi_segment_state.header;
+    if (!h)
+        return;
+    perfi_counter *counter = what == PERFI_LOST_RECORD ? &h->dropped_records
+                             : what == PERFI_LOST_VALUE
+                                 ? &h->dropped_values
+                                 : &h->dropped_attributes;
+    /* many threads may be without a block: the one place with a locked add */
+    atomic_fetch_add_explicit(counter, 1, memory_order_relaxed);
+}
+
 /* ---- end ---- */
 
 __attribute__((destructor)) void

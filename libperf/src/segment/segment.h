@@ -30,6 +30,15 @@ bool perfi_segment_ensure(void);
 /** A zeroed chunk that is backed by memory, or NULL. Lock-free. */
 unsigned char *perfi_segment_chunk(void);
 
+typedef enum perfi_lost {
+    PERFI_LOST_RECORD,
+    PERFI_LOST_VALUE,
+    PERFI_LOST_ATTRIBUTE,
+} perfi_lost;
+
+/** Count what a thread without a block could not record. */
+void perfi_count_lost(perfi_lost what);
+
 /** Write down the latest rate of the clock and a sign of life. */
 void perfi_segment_sign_of_life(void);
 

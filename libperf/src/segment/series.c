@@ -1,6 +1,6 @@
 /* series.c - per thread and name: a histogram of pages that are made when a
  * value first falls into them, and the totals beside it. */
-#include "thread.h"
+#include "series.h"
 
 perfi_series *
 perfi_series_make(perfi_thread *t, uint32_t name)

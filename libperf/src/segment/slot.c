@@ -1,5 +1,5 @@
 /* slot.c - places where open spans are visible, in groups of 64 per thread. */
-#include "thread.h"
+#include "slot.h"
 
 enum { SCAN_EVERY = 64 }; /* begins between two searches of a full table */
 

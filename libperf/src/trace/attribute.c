@@ -3,25 +3,23 @@
  * An attribute is a 16-byte cell; a text goes on in the cells behind it. The
  * slot's count of cells grows last, so that whoever looks at an open span
  * from outside finds only whole attributes. */
-#include "span.h"
+#include "attribute.h"
 
 #include "../base/clock.h"
 #include "../base/text.h"
+#include "../segment/ring.h"
+#include "../segment/slot.h"
 
 #include <string.h>
 
-void
-perfi_count_lost(perfi_lost what)
+/* NULL also when another process began the span. */
+static perfi_slot *
+slot_of(const perf_span *span)
 {
-    perfi_header *h = perfi_segment_state.header;
-    if (!h)
-        return;
-    perfi_counter *counter = what == PERFI_LOST_RECORD ? &h->dropped_records
-                             : what == PERFI_LOST_VALUE
-                                 ? &h->dropped_values
-                                 : &h->dropped_attributes;
-    /* many threads may be without a block: the one place with a locked add */
-    atomic_fetch_add_explicit(counter, 1, memory_order_relaxed);
+    const perfi_segment *s = &perfi_segment_state;
+    if (!span->id || span->process != s->process || !s->base)
+        return NULL;
+    return perfi_slot_of(span->slot, span->id);
 }
 
 static bool
@@ -73,7 +71,7 @@ attach(const perf_span *span, perfi_cell cell, const char *text, size_t length)
 {
     if (!span->id)
         return false;
-    perfi_slot *slot = perfi_span_slot(span);
+    perfi_slot *slot = slot_of(span);
     if (!slot || cell.key >= PERF_NAMES_MAX)
         return drop();
     uint32_t used = atomic_load_explicit(&slot->cells, memory_order_relaxed);
@@ -132,7 +130,7 @@ perf_span_set_name(perf_span span, uint32_t key, uint32_t text)
 }
 
 void
-perfi_span_note_pause(const perf_span *span, uint64_t paused_ns)
+perfi_attribute_note_pause(const perf_span *span, uint64_t paused_ns)
 {
     static _Atomic uint32_t key; /* relaxed: interning twice is the same name */
     static const char text[] = "paused_ns";

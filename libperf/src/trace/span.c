@@ -3,9 +3,11 @@
  * The handle carries everything a record needs, so a span can end in another
  * thread, and without a slot. The slot is for those who look from outside, and
  * for attributes. */
-#include "span.h"
-
 #include "../base/clock.h"
+#include "../segment/ring.h"
+#include "../segment/series.h"
+#include "../segment/slot.h"
+#include "attribute.h"
 
 #include <string.h>
 
@@ -107,24 +109,6 @@ perf_span_begin_at(uint32_t name, perf_span parent, uint32_t task,
     return span;
 }
 
-static inline perfi_slot *
-slot_of(const perf_span *span)
-{
-    if (__builtin_expect(!span->slot, 0))
-        return NULL;
-    perfi_slot *slot = perfi_at(span->slot);
-    return perfi_get(&slot->id) == span->id ? slot : NULL;
-}
-
-perfi_slot *
-perfi_span_slot(const perf_span *span)
-{
-    if (!span->id || span->process != perfi_segment_state.process ||
-        !perfi_segment_state.base)
-        return NULL;
-    return slot_of(span);
-}
-
 __attribute__((cold)) static void
 add_quantities(perfi_series *s, const perfi_slot *slot, uint32_t cells)
 {
@@ -207,7 +191,7 @@ end(const perf_span *span, perf_status status, uint64_t paused_ns,
         perfi_count_lost(PERFI_LOST_VALUE);
         return 0;
     }
-    perfi_slot *slot = slot_of(span);
+    perfi_slot *slot = perfi_slot_of(span->slot, span->id);
     if (__builtin_expect(span->slot && !slot, 0))
         return 0; /* ended before */
     if (end_ticks < span->start_ticks)
@@ -216,7 +200,7 @@ end(const perf_span *span, perf_status status, uint64_t paused_ns,
         perfi_clock_duration_ns(end_ticks - span->start_ticks);
     if (__builtin_expect(paused_ns != 0, 0)) {
         duration_ns -= paused_ns < duration_ns ? paused_ns : duration_ns;
-        perfi_span_note_pause(span, paused_ns);
+        perfi_attribute_note_pause(span, paused_ns);
     }
     count(t, span, status, duration_ns, slot);
     write_record(t, span, status, end_ticks, slot);
