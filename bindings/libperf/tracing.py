@@ -159,11 +159,12 @@ def _trace_function(function: Callable[..., Any], number: int, begin: Begin, aft
 class _Inside:
     """One run of a coroutine or generator: its span, and what is current inside it while it is suspended."""
 
-    __slots__ = ("current", "handle", "paused")
+    __slots__ = ("current", "handle", "paused", "returned")
 
     def __init__(self, number: int, begin: Begin) -> None:
         self.handle = self.current = begin(number, get_current())
         self.paused = 0  # ticks
+        self.returned: Any = None  # by a coroutine that was closed (from Python 3.13 on)
 
     def end(self, error: BaseException | None, after: Slow | None) -> None:
         paused_ns = lib.perf_clock_duration_ns(self.paused) if self.paused else 0
@@ -201,12 +202,10 @@ def _resume(awaitable: Any, inside: _Inside) -> Generator[Any, Any, Any]:
             outer = get_current()
             set_current(inside.current)
             try:
-                value = awaitable.close()
+                inside.returned = awaitable.close()
             finally:
                 set_current(outer)
-            if value is None:
-                raise
-            return value  # from Python 3.13 on: what it returned when it was closed
+            raise
         except BaseException as raised:
             step, value = awaitable.throw, raised
         finally:
@@ -218,6 +217,11 @@ def _trace_coroutine(function: Callable[..., Any], number: int, begin: Begin, af
         inside = _Inside(number, begin)
         try:
             result = await _resume(function(*args, **kwargs), inside)
+        except GeneratorExit as error:
+            result = inside.returned
+            if result is None:
+                inside.end(error, after)
+                raise
         except BaseException as error:
             inside.end(error, after)
             raise

@@ -120,7 +120,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
     files = {str(path.relative_to(tree)) for path in tree.rglob("*") if path.is_file()}
     call(sys.executable, "setup.py", "-q", "sdist", "-d", folder / "sdist", cwd=tree)
     (sdist,) = (folder / "sdist").iterdir()
-    shutil.unpack_archive(sdist, folder / "unpacked")
+    (folder / "unpacked").mkdir()
+    call("tar", "-xzf", sdist, "-C", folder / "unpacked", cwd=tree)
     (unpacked,) = (folder / "unpacked").iterdir()
     if (ROOT / ".deps/jemalloc").exists():
         shutil.copytree(ROOT / ".deps/jemalloc", tree / ".deps/jemalloc")

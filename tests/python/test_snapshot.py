@@ -83,7 +83,8 @@ def test_counts_only_grow(name: str) -> None:
 
     assert counts(first) == counts(again)
     assert counts(last) == counts(first) | {("span", name): 2}
-    assert last["wall_s"] >= first["wall_s"] > 0
+    rate = 1 + 1e-6  # of the clock: it is measured anew for each snapshot
+    assert last["wall_s"] * rate >= first["wall_s"] > 0
 
 
 def test_shares_of_the_wall(run: Any) -> None:
