@@ -39,7 +39,8 @@ asan-python: setup ## Python tests over a core built with ASan and UBSan
 	CFLAGS="-O1 -g -fno-omit-frame-pointer $(SANITIZE)" LDFLAGS="$(SANITIZE)" \
 	LIBPERF_CMAKE_ARGS="-DPERF_SANITIZE=address,undefined -DPERF_ALLOCATOR=libc" \
 		$(PYTHON) setup.py -q build -b build/py-asan
-	PYTHONPATH=$$(echo build/py-asan/lib.*) PYTHONMALLOC=malloc ASAN_OPTIONS=detect_leaks=0 \
+	PYTHONPATH=$$(echo $(CURDIR)/build/py-asan/lib.*) PYTHONMALLOC=malloc \
+	ASAN_OPTIONS=detect_leaks=0:handle_segv=0:quarantine_size_mb=1 \
 	LD_PRELOAD="$$(cc -print-file-name=libasan.so) $$(cc -print-file-name=libubsan.so)" $(PYTHON) -m pytest -q
 
 FUZZ_SECONDS = 60
