@@ -1,5 +1,4 @@
-/* segment_kit.h - a real segment to spoil, and a walk through all of a reader.
- */
+/* segment_kit.h - a real segment to spoil, a walk through all of a reader. */
 #ifndef SEGMENT_KIT_H
 #define SEGMENT_KIT_H
 #include "expect.h"

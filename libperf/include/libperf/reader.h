@@ -72,8 +72,7 @@ PERF_API perf_err perf_reader_info_get(const perf_reader *reader,
                                        perf_reader_info *out);
 
 /** Text and kind of a name in the segment; NULL when there is none.
- *  @param kind  NULL: not wanted.  Ownership: borrowed until the next refresh.
- */
+ *  @param kind  NULL: not wanted.  Ownership: borrowed until a refresh. */
 PERF_API const char *perf_reader_name(const perf_reader *reader, uint32_t name,
                                       perf_kind *kind);
 

@@ -7,8 +7,7 @@
 typedef void (*perfi_name_fn)(uint32_t name, perf_kind kind, const char *text,
                               size_t length);
 
-/** Give every name, those there are and those to come, to `fn`; NULL ends it.
- */
+/** Give every name, now and later, to `fn`; NULL ends it. */
 void perfi_names_publish(perfi_name_fn fn);
 
 uint64_t perfi_names_over(void); /* asked for when the table was full */

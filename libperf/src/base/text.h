@@ -1,7 +1,16 @@
-/* text.h - cutting UTF-8 between characters. */
+/* text.h - small questions to texts, and cutting UTF-8 between characters. */
 #ifndef PERFI_TEXT_H
 #define PERFI_TEXT_H
+#include <stdbool.h>
 #include <stddef.h>
+#include <string.h>
+
+static inline bool
+perfi_text_ends_in(const char *text, const char *end)
+{
+    size_t n = strlen(text), m = strlen(end);
+    return n >= m && !strcmp(text + n - m, end);
+}
 
 /** The longest prefix of at most `limit` bytes that does not split a
  *  character. Bytes that are not UTF-8 are cut where they are. */

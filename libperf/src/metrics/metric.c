@@ -1,5 +1,4 @@
-/* metric.c - counters, gauges and timings: each a series of the thread's own.
- */
+/* metric.c - counters, gauges and timings: each a series of the thread. */
 #include "../base/clock.h"
 #include "../segment/series.h"
 

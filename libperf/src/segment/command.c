@@ -1,17 +1,11 @@
 /* command.c - what a person would call this program. */
+#include "../base/text.h"
 #include "segment.h"
 
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
-
-static bool
-ends_in(const char *text, const char *end)
-{
-    size_t n = strlen(text), m = strlen(end);
-    return n >= m && !strcmp(text + n - m, end);
-}
 
 /* `args` are NUL-separated. */
 static const char *
@@ -25,7 +19,8 @@ program_name(const char *args, const char *end)
             continue; /* a module's name follows; of code, nothing */
         if (!strcmp(arg, "-W") || !strcmp(arg, "-X"))
             arg += strlen(arg) + 1; /* an option with a value */
-        else if (arg[0] != '-' && !ends_in(arg, "libperf/cli/child.py"))
+        else if (arg[0] != '-' &&
+                 !perfi_text_ends_in(arg, "libperf/cli/child.py"))
             return !strcmp(arg - 3, "-c") ? "-c" : arg;
     }
     return args;

@@ -1,5 +1,4 @@
-/* image.c - checks a copied segment and makes tables of its names and series.
- */
+/* image.c - checks a copied segment, makes tables of its names and series. */
 #include "image.h"
 
 #include <string.h>

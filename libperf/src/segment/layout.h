@@ -59,9 +59,8 @@ typedef struct perfi_header {
     perfi_counter names;          /* release: entries below it are whole */
     perfi_counter blocks; /* offset of the newest thread block; release */
     perfi_counter names_over, names_cut;
-    perfi_counter
-        dropped_records; /* of threads that got no block; atomic add */
-    perfi_counter dropped_values, dropped_attributes;
+    /* of threads that got no block; atomic add */
+    perfi_counter dropped_records, dropped_values, dropped_attributes;
 } perfi_header;
 
 /* ---- thread block: one chunk, reused by a later thread ---- */
@@ -79,10 +78,9 @@ typedef struct perfi_series {
     perfi_counter gauge_ticks;
     perfi_counter quantity_sum[PERF_QUANTITIES_MAX];
     _Atomic uint32_t quantity_key[PERF_QUANTITIES_MAX]; /* 0: unused */
-    _Atomic uint32_t
-        pages[PERFI_PAGES + 2]; /* offset / PERFI_UNIT of 128 counters;
-                               release after the page is there;
-                               two more keep the size even */
+    /* offset / PERFI_UNIT of 128 counters; release after the page is there; two
+     * more keep the size even */
+    _Atomic uint32_t pages[PERFI_PAGES + 2];
 } perfi_series;
 
 /** An attribute: this first cell, whose last 8 bytes hold the value or the

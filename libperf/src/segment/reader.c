@@ -28,8 +28,8 @@ perf_reader_refresh_blocking(perf_reader *r)
         return PERF_OK;
     if (r->self && r->process != perfi_segment_state.process)
         return PERF_ERR_CLOSED;
-    if (r->self) /* so that the header says what this process knows */
-        perfi_segment_sign_of_life();
+    if (r->self)
+        perfi_segment_publish_names(); /* or they would be up to a second old */
     perfi_image fresh = {0};
     perf_err err = perfi_copy_file(r, &fresh);
     if (!err)

@@ -279,6 +279,13 @@ perfi_segment_sign_of_life(void)
     perfi_set(&h->scale, scale);
     perfi_set(&h->wall_offset_ns, now.wall_ns - now.mono_ns);
     perfi_set(&h->latest_ticks, now.ticks);
+    perfi_segment_publish_names();
+}
+
+void
+perfi_segment_publish_names(void)
+{
+    perfi_header *h = perfi_segment_state.header;
     perfi_set(&h->names_over, perfi_names_over());
     perfi_set(&h->names_cut, perfi_names_cut());
 }
@@ -289,12 +296,13 @@ perfi_count_lost(perfi_lost what)
     perfi_header *h = perfi_segment_state.header;
     if (!h)
         return;
-    perfi_counter *counter = what == PERFI_LOST_RECORD ? &h->dropped_records
-                             : what == PERFI_LOST_VALUE
-                                 ? &h->dropped_values
-                                 : &h->dropped_attributes;
+    perfi_counter *const counters[] = {
+        [PERFI_LOST_RECORD] = &h->dropped_records,
+        [PERFI_LOST_VALUE] = &h->dropped_values,
+        [PERFI_LOST_ATTRIBUTE] = &h->dropped_attributes,
+    };
     /* many threads may be without a block: the one place with a locked add */
-    atomic_fetch_add_explicit(counter, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(counters[what], 1, memory_order_relaxed);
 }
 
 /* ---- end ---- */

@@ -42,6 +42,9 @@ void perfi_count_lost(perfi_lost what);
 /** Write down the latest rate of the clock and a sign of life. */
 void perfi_segment_sign_of_life(void);
 
+/** Write down how many names found no room or were cut. */
+void perfi_segment_publish_names(void);
+
 /** Offsets fit 32 bits in units of 16 bytes (up to 64 GiB). */
 static inline uint32_t
 perfi_offset(const void *p)

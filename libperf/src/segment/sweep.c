@@ -4,6 +4,7 @@
  * however the process ends. Process ids would not do: containers that share
  * a folder do not share process ids. */
 #define _GNU_SOURCE
+#include "../base/text.h"
 #include "segment.h"
 
 #include <dirent.h>
@@ -26,13 +27,6 @@ typedef struct leftover {
     uint64_t age_s;
     uint64_t bytes;
 } leftover;
-
-static bool
-ends_in(const char *name, const char *end)
-{
-    size_t n = strlen(name), m = strlen(end);
-    return n > m && !strcmp(name + n - m, end);
-}
 
 static uint64_t
 age_of(const struct stat *st, uint64_t now_wall_s)
@@ -79,8 +73,9 @@ list_dead(int folder, uint64_t now_wall_s, size_t *count)
     }
     struct stat st;
     for (struct dirent *e; (e = readdir(entries));) {
-        bool started = ends_in(e->d_name, ".perf");
-        if (!(started || ends_in(e->d_name, ".perf.new")) ||
+        bool started = perfi_text_ends_in(e->d_name, ".perf");
+        if (e->d_name[0] == '.' ||
+            !(started || perfi_text_ends_in(e->d_name, ".perf.new")) ||
             strlen(e->d_name) >= sizeof list->name ||
             !is_dead(folder, e->d_name, now_wall_s, started ? 0 : UNFINISHED_S,
                      &st))

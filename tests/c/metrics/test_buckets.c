@@ -1,5 +1,4 @@
-/* test_buckets.c - buckets tile all of uint64_t and are as narrow as promised.
- */
+/* test_buckets.c - buckets tile all of uint64_t, as narrow as promised. */
 #include "pt.h"
 
 #include "metrics/buckets.h"

@@ -1,5 +1,4 @@
-/* test_reader.c - living, finished and killed writers; windows; misuse; memory.
- */
+/* test_reader.c - living, finished, killed writers; windows; misuse; memory. */
 #include "pt.h"
 
 #include <math.h>

@@ -1,5 +1,4 @@
-/* test_thread.c - threads that come and go share few blocks; totals stay exact.
- */
+/* test_thread.c - threads that come and go share few blocks; exact totals. */
 #include "pt.h"
 
 #include "segment/segment.h"
