@@ -15,6 +15,7 @@
  * Units:    `_ns` are CLOCK_MONOTONIC of the machine that wrote the file. */
 #ifndef LIBPERF_READER_H
 #define LIBPERF_READER_H
+#include <libperf/event.h>
 #include <libperf/histogram.h>
 #include <libperf/segment.h>
 #include <libperf/span.h>
@@ -105,9 +106,10 @@ PERF_API perf_err perf_reader_histogram(const perf_reader *reader,
 
 /** What a record is. */
 typedef enum perf_record_type {
-    PERF_RECORD_SPAN = 1, /* a finished span, or an open one */
-    PERF_RECORD_LOG = 2,  /* a log line: start is its time, parent its span,
-                             status its level, the text its only attribute */
+    PERF_RECORD_SPAN = 1,  /* a finished span, or an open one */
+    PERF_RECORD_LOG = 2,   /* a log line: start is its time, parent its span,
+                              status its level, the text its only attribute */
+    PERF_RECORD_EVENT = 3, /* event.h; perf_reader_events() reads these */
 } perf_record_type;
 
 typedef enum perf_attribute_type {
@@ -149,6 +151,11 @@ typedef struct perf_record {
  *  @param out  `capacity` places, owned by the caller. */
 PERF_API size_t perf_reader_records(perf_reader *reader, perf_record *out,
                                     size_t capacity);
+
+/** The same for events: block by block, in order. Reads on by itself, beside
+ *  perf_reader_records(). */
+PERF_API size_t perf_reader_events(perf_reader *reader, perf_event *out,
+                                   size_t capacity);
 
 /** How many records were overwritten before records() came to them. */
 PERF_API uint64_t perf_reader_lost(const perf_reader *reader);

@@ -16,14 +16,20 @@ typedef struct perfi_image_head {
     uint32_t ring, series;         /* before the copy; as in perfi_block */
 } perfi_image_head;
 
-/** One thread's block, and how far its records have been given out. */
+/** How far a ring has been read. */
+typedef struct perfi_image_cursor {
+    uint64_t chunk;  /* next record: number of its chunk, */
+    uint32_t place;  /* place in it (0: at its start), */
+    uint64_t record; /* and its number in the ring */
+    uint64_t lost;   /* records that were gone before we came to them */
+} perfi_image_cursor;
+
+/** One thread's block, and how far its ring has been given out. */
 typedef struct perfi_image_block {
     uint32_t offset;        /* of the perfi_block, in units */
     perfi_image_head head;  /* of the copy in use */
     perfi_image_head fresh; /* of the copy being made, which may yet fail */
-    uint64_t chunk;         /* next record: number of its chunk, */
-    uint32_t place;         /* place in it (0: at its start), */
-    uint64_t record;        /* and its number in the ring */
+    perfi_image_cursor records, events;
 } perfi_image_block;
 
 typedef struct perfi_image_name {

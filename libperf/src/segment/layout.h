@@ -144,7 +144,8 @@ typedef struct perfi_ring_chunk {
 } perfi_ring_chunk;
 
 /** A record: this, then its attribute cells. Starts with a word that is 0
- *  where a chunk has no more records. */
+ *  where a chunk has no more records. Of another type it may be shorter; type
+ *  and units are at the same place in all. */
 typedef struct perfi_record {
     uint8_t type;       /* perf_record_type */
     uint8_t units;      /* whole length in PERFI_UNITs */
@@ -157,7 +158,22 @@ typedef struct perfi_record {
     uint32_t task, thread;
 } perfi_record;
 
+/** An event lies in the ring between the records. */
+typedef struct perfi_event {
+    uint8_t type;  /* PERF_RECORD_EVENT */
+    uint8_t units; /* as above */
+    uint8_t code;  /* perf_event_code */
+    uint8_t flags;
+    uint32_t arg;
+    uint64_t ticks; /* nanoseconds with PERFI_EVENT_NS */
+    uint64_t cpu_ns;
+    uint64_t span, key, more;
+} perfi_event;
+
+enum { PERFI_EVENT_NS = 1 }; /* time was given: perf_events_set_time() */
+
 _Static_assert(sizeof(perfi_record) == 64, "one cache line");
+_Static_assert(sizeof(perfi_event) == 3 * PERFI_UNIT, "three units");
 _Static_assert(sizeof(perfi_cell) == PERFI_UNIT, "one unit");
 _Static_assert(sizeof(perfi_slot) == 512, "a group is half a chunk");
 _Static_assert(sizeof(perfi_series) % PERFI_UNIT == 0, "offsets are in units");

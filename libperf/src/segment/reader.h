@@ -12,7 +12,6 @@ struct perf_reader {
     perfi_image image;
     uint32_t blocks, blocks_room;
     perfi_image_block *block; /* in the order of their offsets */
-    uint64_t lost;
 };
 
 /** Copy the file, with the fresh heads of its blocks. What `image` holds is the

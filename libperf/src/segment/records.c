@@ -7,9 +7,18 @@ enum { CHUNK_HEAD = sizeof(perfi_ring_chunk) };
 
 /* ---- from the file's form to the public one ---- */
 
-static void
-convert(const perf_reader *r, const perfi_record *from, perf_record *to)
+/* Writes what is in the ring at `from` to out[n], if it is of its kind. */
+typedef bool (*take_fn)(const perf_reader *r, uint32_t block,
+                        const perfi_record *from, void *out, size_t n);
+
+static bool
+take_record(const perf_reader *r, uint32_t block, const perfi_record *from,
+            void *out, size_t n)
 {
+    (void)block;
+    if (from->type != PERF_RECORD_SPAN && from->type != PERF_RECORD_LOG)
+        return false;
+    perf_record *to = (perf_record *)out + n;
     uint32_t cells = from->units - (uint32_t)sizeof *from / PERFI_UNIT;
     *to = (perf_record){
         .type = from->type,
@@ -28,6 +37,28 @@ convert(const perf_reader *r, const perfi_record *from, perf_record *to)
     if (cells > PERFI_CELLS)
         cells = PERFI_CELLS;
     memcpy(to->cells, from + 1, cells * PERFI_UNIT);
+    return true;
+}
+
+static bool
+take_event(const perf_reader *r, uint32_t block, const perfi_record *from,
+           void *out, size_t n)
+{
+    if (from->type != PERF_RECORD_EVENT)
+        return false;
+    const perfi_event *e = (const void *)from;
+    ((perf_event *)out)[n] = (perf_event){
+        .code = e->code,
+        .block = (uint16_t)block,
+        .arg = e->arg,
+        .time_ns =
+            e->flags & PERFI_EVENT_NS ? e->ticks : perfi_reader_ns(r, e->ticks),
+        .cpu_ns = e->cpu_ns,
+        .span = e->span,
+        .key = e->key,
+        .more = e->more,
+    };
+    return true;
 }
 
 bool
@@ -124,62 +155,76 @@ chunk_at(const perf_reader *r, const ring *in, uint64_t number)
 
 /* Count what was skipped before this chunk; start at its first record. */
 static void
-enter_chunk(perf_reader *r, perfi_image_block *at, const unsigned char *bytes)
+enter_chunk(perfi_image_cursor *at, const unsigned char *bytes)
 {
     const perfi_ring_chunk *chunk = (const void *)bytes;
     uint64_t first = perfi_get(&chunk->first);
     if (first > at->record)
-        r->lost += first - at->record;
+        at->lost += first - at->record;
     at->record = first;
     at->place = CHUNK_HEAD;
+}
+
+static uint32_t
+least_units(uint8_t type)
+{
+    switch (type) {
+    case PERF_RECORD_SPAN:
+    case PERF_RECORD_LOG: return sizeof(perfi_record) / PERFI_UNIT;
+    case PERF_RECORD_EVENT: return sizeof(perfi_event) / PERFI_UNIT;
+    default: return 1; /* of a later version: skipped */
+    }
 }
 
 static const perfi_record *
 record_at(const unsigned char *bytes, uint32_t place, uint32_t end)
 {
     const perfi_record *record = (const void *)(bytes + place);
-    uint32_t least = sizeof *record / PERFI_UNIT;
-    if (place + sizeof *record > end || record->units < least ||
+    if (place + PERFI_UNIT > end || record->units < least_units(record->type) ||
         place + record->units * (uint32_t)PERFI_UNIT > end)
         return NULL;
     return record;
 }
 
-static size_t
-read_chunk(perf_reader *r, perfi_image_block *at, const unsigned char *bytes,
-           uint32_t end, perf_record *out, size_t capacity)
+/* What is read: which kind, and where it goes. */
+typedef struct sink {
+    take_fn take;
+    void *out;
+    size_t n, capacity;
+} sink;
+
+static void
+read_chunk(const perf_reader *r, uint32_t block, perfi_image_cursor *at,
+           const unsigned char *bytes, uint32_t end, sink *to)
 {
-    size_t n = 0;
     const perfi_record *record;
-    while (n < capacity && (record = record_at(bytes, at->place, end))) {
+    while (to->n < to->capacity &&
+           (record = record_at(bytes, at->place, end))) {
         at->place += record->units * (uint32_t)PERFI_UNIT;
         at->record++;
-        if (record->type == PERF_RECORD_SPAN || record->type == PERF_RECORD_LOG)
-            convert(r, record, &out[n++]);
+        to->n += to->take(r, block, record, to->out, to->n);
     }
-    return n;
 }
 
-static size_t
-read_block(perf_reader *r, perfi_image_block *at, perf_record *out,
-           size_t capacity)
+static void
+read_block(const perf_reader *r, uint32_t block, perfi_image_cursor *at,
+           sink *to)
 {
     ring in;
-    size_t n = 0;
-    if (!look(r, at, &in))
-        return 0;
+    if (!look(r, &r->block[block], &in))
+        return;
     if (at->chunk < in.oldest) {
         at->chunk = in.oldest;
         at->place = 0;
     }
-    while (n < capacity && at->chunk <= in.last) {
+    while (to->n < to->capacity && at->chunk <= in.last) {
         uint32_t end = at->chunk == in.last ? in.last_end : PERFI_CHUNK;
         const unsigned char *bytes = chunk_at(r, &in, at->chunk);
         if (bytes) {
             if (!at->place)
-                enter_chunk(r, at, bytes);
-            n += read_chunk(r, at, bytes, end, out + n, capacity - n);
-            if (n == capacity)
+                enter_chunk(at, bytes);
+            read_chunk(r, block, at, bytes, end, to);
+            if (to->n == to->capacity)
                 break; /* perhaps not at the end of it */
         }
         if (at->chunk == in.last)
@@ -187,24 +232,36 @@ read_block(perf_reader *r, perfi_image_block *at, perf_record *out,
         at->chunk++;
         at->place = 0;
     }
-    return n;
 }
 
 size_t
 perf_reader_records(perf_reader *r, perf_record *out, size_t capacity)
 {
-    size_t n = 0;
-    if (!r || !out)
-        return 0;
-    for (uint32_t i = 0; i < r->blocks && n < capacity; i++)
-        n += read_block(r, &r->block[i], out + n, capacity - n);
-    return n;
+    sink to = {take_record, out, 0, capacity};
+    for (uint32_t i = 0; r && out && i < r->blocks; i++)
+        read_block(r, i, &r->block[i].records, &to);
+    return to.n;
+}
+
+size_t
+perf_reader_events(perf_reader *r, perf_event *out, size_t capacity)
+{
+    sink to = {take_event, out, 0, capacity};
+    for (uint32_t i = 0; r && out && i < r->blocks; i++)
+        read_block(r, i, &r->block[i].events, &to);
+    return to.n;
 }
 
 uint64_t
 perf_reader_lost(const perf_reader *r)
 {
-    return r ? r->lost : 0;
+    uint64_t lost = 0;
+    for (uint32_t i = 0; r && i < r->blocks; i++) {
+        uint64_t records = r->block[i].records.lost;
+        uint64_t events = r->block[i].events.lost;
+        lost += records > events ? records : events;
+    }
+    return lost;
 }
 
 /* ---- open spans ---- */

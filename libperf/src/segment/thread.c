@@ -22,8 +22,12 @@ static perfi_thread *stale_threads; /* of the process we were forked from */
 static pthread_key_t thread_end;
 static bool watching;
 
+/* Under the segment's lock; what a new thread begins with. A forked child keeps
+ * it. */
+static bool events_are_on;
+
 /* What a thread points at when it found no room: it is not to ask each time. */
-static perfi_thread no_room;
+static perfi_thread no_room = {.special = 1};
 
 static uint32_t
 system_thread_id(void)
@@ -104,13 +108,15 @@ perfi_thread_attach(void)
     }
     if (t) {
         t->id = system_thread_id();
+        t->cpu_read_at = 0; /* the CPU time was another thread's */
+        atomic_store_explicit(&t->special, events_are_on, memory_order_relaxed);
         atomic_store_explicit(&t->block->thread, t->id, memory_order_relaxed);
     }
     pthread_mutex_unlock(&s->lock);
-    perfi_thread_current = t ? t : &no_room;
     if (t)
         pthread_setspecific(thread_end, t);
-    return t;
+    perfi_thread_current = t ? t : &no_room;
+    return perfi_thread_current;
 }
 
 /* Runs at the end of each thread that recorded. */
@@ -143,6 +149,16 @@ perfi_thread_space(perfi_thread *t, size_t bytes)
     void *piece = t->space;
     t->space += bytes;
     return piece;
+}
+
+void
+perfi_threads_switch_events(bool on)
+{
+    pthread_mutex_lock(&perfi_segment_state.lock);
+    events_are_on = on;
+    for (perfi_thread *t = all_threads; t; t = t->all)
+        atomic_store_explicit(&t->special, on, memory_order_relaxed);
+    pthread_mutex_unlock(&perfi_segment_state.lock);
 }
 
 void

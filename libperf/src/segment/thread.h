@@ -11,6 +11,10 @@ typedef struct perfi_thread {
     perfi_block *block;
     uint32_t block_offset;
     uint32_t id; /* the operating system's */
+    /* No block, or events are switched on: the one thing that the hot verbs of
+     * spans look at. Written under the lock, by other threads too; relaxed:
+     * nothing hangs on it but from which span on there are events. */
+    _Atomic uint32_t special;
 
     unsigned char *cursor, *end; /* ring: room in the current chunk */
     uint64_t position;           /* of the cursor */
@@ -23,6 +27,7 @@ typedef struct perfi_thread {
 
     uint64_t next_id;         /* state of the id generator */
     uint64_t sign_of_life_at; /* ticks */
+    uint64_t cpu_read_at;     /* ticks; when the CPU time was read last */
 
     uint32_t groups;     /* of slots */
     uint32_t no_scan;    /* begins to go before slots are searched again */
@@ -36,20 +41,36 @@ typedef struct perfi_thread {
  *  loader's small reserve of static TLS. */
 extern _Thread_local perfi_thread *perfi_thread_current;
 
-/** Attach this thread. Returns NULL when there is no room. */
+/** Attach this thread. Never NULL; without a block when there is no room. */
 __attribute__((cold)) perfi_thread *perfi_thread_attach(void);
 
+/** This thread, with or without a block. */
+static inline perfi_thread *
+perfi_thread_here(void)
+{
+    perfi_thread *t = perfi_thread_current;
+    return __builtin_expect(!t, 0) ? perfi_thread_attach() : t;
+}
+
+/** This thread, or NULL when it has no block. */
 static inline perfi_thread *
 perfi_thread_get(void)
 {
-    perfi_thread *t = perfi_thread_current;
-    if (__builtin_expect(!t, 0))
-        return perfi_thread_attach();
+    perfi_thread *t = perfi_thread_here();
     return t->block ? t : NULL;
+}
+
+static inline bool
+perfi_thread_is_special(const perfi_thread *t)
+{
+    return atomic_load_explicit(&t->special, memory_order_relaxed);
 }
 
 /** A 16-aligned, zeroed piece of the segment for this thread, or NULL. */
 void *perfi_thread_space(perfi_thread *t, size_t bytes);
+
+/** Let every thread's spans write events, or stop; later threads too. */
+void perfi_threads_switch_events(bool on);
 
 /** Free what threads of the process we were forked from had allocated. */
 void perfi_threads_forget(void);

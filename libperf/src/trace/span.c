@@ -8,6 +8,7 @@
 #include "../segment/series.h"
 #include "../segment/slot.h"
 #include "attribute.h"
+#include "event.h"
 
 #include <string.h>
 
@@ -77,12 +78,31 @@ nothing(void)
     return (perf_span){0};
 }
 
+/* Without a block, or with an event. */
+__attribute__((cold, noinline)) static perf_span
+begin_specially(perfi_thread *t, uint32_t name, const perf_span *parent,
+                uint32_t task, uint64_t start_ticks)
+{
+    if (!t->block)
+        return nothing();
+    perf_span span = identify(t, name, parent, task);
+    perfi_slot *slot = fill_slot(t, &span);
+    span.slot = slot ? perfi_offset(slot) : 0;
+    span.start_ticks = perfi_event_ticks(start_ticks);
+    if (slot)
+        show_slot(slot, &span);
+    perfi_event_write(t, PERF_EVENT_SPAN_BEGIN, span.name, span.parent, span.id,
+                      span.parent);
+    return span;
+}
+
 perf_span
 perf_span_begin(uint32_t name, perf_span parent)
 {
-    perfi_thread *t = perfi_thread_get();
-    if (__builtin_expect(!t, 0))
-        return nothing();
+    perfi_thread *t = perfi_thread_here();
+    if (__builtin_expect(perfi_thread_is_special(t), 0))
+        return begin_specially(t, name, &parent, parent.task,
+                               perfi_clock_ticks());
     perf_span span = identify(t, name, &parent, parent.task);
     perfi_slot *slot = fill_slot(t, &span);
     span.slot = slot ? perfi_offset(slot) : 0;
@@ -97,9 +117,9 @@ perf_span
 perf_span_begin_at(uint32_t name, perf_span parent, uint32_t task,
                    uint64_t start_ticks)
 {
-    perfi_thread *t = perfi_thread_get();
-    if (!t)
-        return nothing();
+    perfi_thread *t = perfi_thread_here();
+    if (__builtin_expect(perfi_thread_is_special(t), 0))
+        return begin_specially(t, name, &parent, task, start_ticks);
     perf_span span = identify(t, name, &parent, task);
     perfi_slot *slot = fill_slot(t, &span);
     span.slot = slot ? perfi_offset(slot) : 0;
@@ -179,17 +199,32 @@ count(perfi_thread *t, const perf_span *span, perf_status status,
         add_quantities(s, slot, cells);
 }
 
+/* Without a block, or with an event. Returns whether the span can be ended. */
+__attribute__((cold, noinline)) static bool
+end_specially(perfi_thread *t, const perf_span *span, perf_status status)
+{
+    if (!t->block) {
+        perfi_count_lost(PERFI_LOST_RECORD);
+        perfi_count_lost(PERFI_LOST_VALUE);
+        return false;
+    }
+    if (span->slot && !perfi_slot_of(span->slot, span->id))
+        return false; /* ended before */
+    perfi_event_write(t, PERF_EVENT_SPAN_END, status, span->id, span->id, 0);
+    return true;
+}
+
 static inline __attribute__((always_inline)) uint64_t
 end(const perf_span *span, perf_status status, uint64_t paused_ns,
     uint64_t end_ticks)
 {
     if (!span->id || span->process != perfi_segment_state.process)
         return 0; /* nothing, or inherited over a fork: the parent's to end */
-    perfi_thread *t = perfi_thread_get();
-    if (!t) {
-        perfi_count_lost(PERFI_LOST_RECORD);
-        perfi_count_lost(PERFI_LOST_VALUE);
-        return 0;
+    perfi_thread *t = perfi_thread_here();
+    if (__builtin_expect(perfi_thread_is_special(t), 0)) {
+        if (!end_specially(t, span, status))
+            return 0;
+        end_ticks = perfi_event_ticks(end_ticks);
     }
     perfi_slot *slot = perfi_slot_of(span->slot, span->id);
     if (__builtin_expect(span->slot && !slot, 0))

@@ -1,0 +1,105 @@
+/* event.c - writes what schedulers do into the rings, between the records. */
+#define _GNU_SOURCE
+#include "event.h"
+
+#include "../base/clock.h"
+#include "../segment/ring.h"
+
+#include <time.h>
+
+/* Between two reads of a thread's CPU time, as a part of a second: 50 us. It is
+ * a system call, several times an event's own cost. */
+enum { CPU_READS_PER_S = 20000 };
+
+/* Tests; both 0: the real clocks. Relaxed: whoever sets the time while others
+ * write does not care which of the two times they take. */
+static _Atomic uint64_t given_ns, given_cpu_ns;
+
+static bool
+is_given(uint64_t *now_ns, uint64_t *cpu_ns)
+{
+    *now_ns = atomic_load_explicit(&given_ns, memory_order_relaxed);
+    *cpu_ns = atomic_load_explicit(&given_cpu_ns, memory_order_relaxed);
+    return __builtin_expect(*now_ns || *cpu_ns, 0);
+}
+
+/* The CPU time of this thread, when it is time to read it again; else 0. */
+static uint64_t
+cpu_ns_now(perfi_thread *t, uint64_t ticks)
+{
+    if (ticks - t->cpu_read_at <
+        perfi_clock_state.anchor_ticks / CPU_READS_PER_S)
+        return 0;
+    struct timespec used;
+    t->cpu_read_at = ticks;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
+    return (uint64_t)used.tv_sec * 1000000000u + (uint64_t)used.tv_nsec;
+}
+
+void
+perfi_event_write(perfi_thread *t, perf_event_code code, uint32_t arg,
+                  uint64_t span, uint64_t key, uint64_t more)
+{
+    perfi_event *e = perfi_ring_reserve(t, sizeof *e);
+    if (!e) {
+        perfi_add(&t->block->dropped_records, 1);
+        return;
+    }
+    uint64_t time, cpu_ns;
+    bool given = is_given(&time, &cpu_ns);
+    if (!given) {
+        time = perfi_clock_ticks();
+        cpu_ns = cpu_ns_now(t, time);
+    }
+    *e = (perfi_event){
+        .type = PERF_RECORD_EVENT,
+        .units = sizeof *e / PERFI_UNIT,
+        .code = (uint8_t)code,
+        .flags = given ? PERFI_EVENT_NS : 0,
+        .arg = arg,
+        .ticks = time,
+        .cpu_ns = cpu_ns,
+        .span = span,
+        .key = key,
+        .more = more,
+    };
+    perfi_ring_commit(t, sizeof *e);
+}
+
+uint64_t
+perfi_event_ticks(uint64_t ticks)
+{
+    uint64_t now_ns, cpu_ns;
+    return is_given(&now_ns, &cpu_ns) ? perf_clock_ns_to_ticks(now_ns) : ticks;
+}
+
+void
+perf_event_write(perf_event_code code, uint32_t arg, uint64_t span,
+                 uint64_t key, uint64_t more)
+{
+    perfi_thread *t = perfi_thread_get();
+    if (t)
+        perfi_event_write(t, code, arg, span, key, more);
+    else
+        perfi_count_lost(PERFI_LOST_RECORD);
+}
+
+uint64_t
+perf_event_new_id(void)
+{
+    static _Atomic uint64_t newest; /* relaxed: only that they differ counts */
+    return atomic_fetch_add_explicit(&newest, 1, memory_order_relaxed) + 1;
+}
+
+void
+perf_events_switch(bool on)
+{
+    perfi_threads_switch_events(on);
+}
+
+void
+perf_events_set_time(uint64_t now_ns, uint64_t cpu_ns)
+{
+    atomic_store_explicit(&given_ns, now_ns, memory_order_relaxed);
+    atomic_store_explicit(&given_cpu_ns, cpu_ns, memory_order_relaxed);
+}
