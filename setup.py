@@ -18,7 +18,7 @@ BASE = (ROOT / "libperf/include/libperf/base.h").read_text()
 VERSION = re.search(r'#define PERF_VERSION "(.+)"', BASE)[1]
 CORE = "libperfcore.dylib" if sys.platform == "darwin" else "libperfcore.so"
 ORIGIN = "@loader_path" if sys.platform == "darwin" else "$ORIGIN"
-INCLUDE = "libperf/include"
+INCLUDE = ["libperf/include", "profiler/include"]
 
 
 class BuildExt(build_ext):
@@ -69,8 +69,8 @@ def load_builder():
 core_module = Extension(
     "libperf._core",
     ["build/py/_core.c"],
-    depends=[str(header) for header in Path(INCLUDE).rglob("*.h")],
-    include_dirs=[INCLUDE],
+    depends=[str(header) for folder in INCLUDE for header in Path(folder).rglob("*.h")],
+    include_dirs=INCLUDE,
     libraries=["perfcore"],
     extra_link_args=[f"-Wl,-rpath,{ORIGIN}"],
 )

@@ -11,8 +11,9 @@ from pathlib import Path
 
 from cffi import FFI
 
-INCLUDE = Path(__file__).resolve().parents[2] / "libperf/include"
-HEADERS = sorted(header.name for header in (INCLUDE / "libperf").glob("*.h"))
+ROOT = Path(__file__).resolve().parents[2]
+INCLUDE = [ROOT / "libperf/include", ROOT / "profiler/include"]
+HEADERS = sorted(header.name for folder in INCLUDE for header in (folder / "libperf").glob("*.h"))
 SOURCE = "".join(f"#include <libperf/{name}>\n" for name in HEADERS)
 
 # cffi releases the GIL around every call. Beside one busy thread that costs a call its turn: 5 ms. So it is released
@@ -29,7 +30,7 @@ GIL_RULE = r"""
 def preprocess() -> str:
     """The headers as one text that cffi understands."""
     compiler = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")
-    command = [*compiler, "-E", "-P", "-nostdinc", "-DPERF_CDEF", f"-I{INCLUDE}", "-xc", "-"]
+    command = [*compiler, "-E", "-P", "-nostdinc", "-DPERF_CDEF", *(f"-I{folder}" for folder in INCLUDE), "-xc", "-"]
     return subprocess.run(command, input=SOURCE, text=True, stdout=subprocess.PIPE, check=True).stdout
 
 

@@ -99,7 +99,7 @@ typedef enum perf_event_code {
     PERF_EVENT_SUBMIT = 33,
 
     /* The thread waits. What it waits for was said by WAIT_FOR events right
-     * before: arg: how many of these must be done. */
+     * before; arg: how many of these must be done, 0: WAITED will say. */
     PERF_EVENT_WAIT_FOR = 34, /* key: future, thread */
     PERF_EVENT_WAIT = 35,
     PERF_EVENT_WAIT_EXECUTOR = 36, /* key: executor that shuts down */

@@ -1,0 +1,140 @@
+/* analysis.h - what slows a program, and what a fix would bring.
+ *
+ * Model:    an analysis takes the scheduler events (event.h) of one process and
+ *           makes of them a program for each task, callback and thread: use the
+ *           CPU, wait for this, take that. Replaying these programs against
+ *           each other gives the program's time again; replaying them with
+ *           one thing changed gives the time it would have taken.
+ *               gain = (replay(nothing) - replay(change)) / replay(nothing)
+ *           Both terms are replayed, so errors of level cancel. How far
+ *           replay(nothing) is from the measured wall says whether to
+ *           believe it.
+ * Limits:   control flow stays as recorded: races, time limits, numbers of
+ *           retries. Service that depends on load is taken as constant.
+ * Threads:  one at a time per analysis.
+ * Memory:   about 300 bytes per event; all of it is freed by destroy().
+ * Source:   reference experiments with asyncio programs; the idea of virtual
+ *           speed-up is Coz's (Curtsinger, Berger, SOSP 2015). */
+#ifndef LIBPERF_ANALYSIS_H
+#define LIBPERF_ANALYSIS_H
+#include <libperf/reader.h>
+
+PERF_BEGIN_DECLS
+
+typedef struct perf_analysis perf_analysis;
+
+/** Analyse what a reader's copy holds. Takes all its events.
+ *  @param since_ns, until_ns  only events in between; 0, UINT64_MAX: all
+ *  Errors: PERF_ERR_INVALID, PERF_ERR_NOMEM; PERF_ERR_NOT_FOUND when there
+ *  are no events: nothing was recorded in profiling mode.
+ *  Ownership: the caller's, perf_analysis_destroy(). The reader must live
+ *  as long, unrefreshed: names are its. */
+PERF_API perf_err perf_analysis_create_blocking(perf_reader *reader,
+                                                uint64_t since_ns,
+                                                uint64_t until_ns,
+                                                const perf_allocator *allocator,
+                                                perf_analysis **out);
+
+/** NULL is allowed. */
+PERF_API void perf_analysis_destroy(perf_analysis *analysis);
+
+typedef struct perf_analysis_info {
+    uint64_t events;
+    uint64_t actors;
+    uint64_t spans;
+    uint64_t lost;       /* events that were overwritten or found no room */
+    uint64_t wall_ns;    /* of the main thread, without start-up imports */
+    uint64_t startup_ns; /* imports before the program's own work */
+    uint64_t replay_ns;  /* the unchanged replay; with a lottery one of many */
+    uint64_t lag_ns;     /* ready while the loop was busy, added up */
+    uint64_t lock_wait_ns; /* ready while another thread had the interpreter */
+    uint32_t threads;      /* that recorded events */
+    uint32_t labels;
+    uint32_t resources;
+    uint32_t stuck;   /* 1: the replay never came to its end: a deadlock, or
+                         something that is not understood */
+    uint32_t lottery; /* 1: threads fought for the interpreter lock: replays
+                         differ by seed; take the mean of several */
+    uint32_t pad;
+} perf_analysis_info;
+
+PERF_API perf_err perf_analysis_info_get(const perf_analysis *analysis,
+                                         perf_analysis_info *out);
+
+/** What a label is. Append-only. */
+typedef enum perf_label_kind {
+    PERF_LABEL_NONE = 0,   /* code outside every span */
+    PERF_LABEL_LIMIT = 1,  /* time limits; never a cost */
+    PERF_LABEL_SPAN = 2,   /* spans of one name */
+    PERF_LABEL_IMPORT = 3, /* a package, imported while the program worked */
+    PERF_LABEL_HOLD = 4,   /* sleeping in order to keep a lock: a rate limit */
+} perf_label_kind;
+
+/** What time is attributed to. Durations are sums over all tasks. */
+typedef struct perf_label {
+    uint32_t kind;    /* perf_label_kind */
+    uint32_t name;    /* name in the segment; for HOLD number of the resource */
+    uint32_t calls;   /* spans, imports */
+    uint32_t retried; /* calls that were begun again after an error */
+    uint64_t cpu_ns;  /* used the CPU */
+    uint64_t block_ns; /* kept a thread without using the CPU */
+    uint64_t delay_ns; /* timers and I/O */
+    uint64_t loop_ns;  /* CPU and blocking while on an event loop */
+    uint64_t span_ns;  /* durations of the spans */
+    uint64_t gap_ns; /* rate limit found in it: time between grants; 0: none */
+} perf_label;
+
+/** Errors: PERF_ERR_INVALID, PERF_ERR_NOT_FOUND. */
+PERF_API perf_err perf_analysis_label(const perf_analysis *analysis,
+                                      uint32_t label, perf_label *out);
+
+/** A semaphore, lock, queue or executor. */
+typedef struct perf_resource_use {
+    uint32_t kind;      /* perf_resource */
+    uint32_t capacity;  /* 0: an unbounded queue */
+    uint32_t name;      /* in the segment; UINT32_MAX: none */
+    uint32_t where;     /* "file:line"; UINT32_MAX: not known */
+    uint32_t workers;   /* of a queue: actors that only take from it */
+    uint32_t sleeps;    /* 1: a lock that is held in order to sleep */
+    uint64_t uses;      /* times it was asked for */
+    uint64_t waited_ns; /* in the unchanged replay, added up */
+    uint64_t held_ns;   /* recorded, added up */
+    uint64_t contended; /* holds that somebody waited for */
+} perf_resource_use;
+
+PERF_API perf_err perf_analysis_resource(const perf_analysis *analysis,
+                                         uint32_t resource,
+                                         perf_resource_use *out);
+
+/** What to change. Append-only. */
+typedef enum perf_change_kind {
+    /* label: the time it takes itself, times `factor` */
+    PERF_CHANGE_TIME = 1,
+    /* semaphore, executor: places, times `factor`; a queue: each worker comes
+     * twice; a lock: what holders do while others wait takes half as long */
+    PERF_CHANGE_CAPACITY = 2,
+    /* label: time between the grants of its rate limit, times `factor` */
+    PERF_CHANGE_GAP = 3,
+} perf_change_kind;
+
+typedef struct perf_change {
+    uint32_t kind; /* perf_change_kind */
+    uint32_t what; /* label or resource */
+    double factor; /* 0 .. 1000 */
+} perf_change;
+
+/** Replay with changes (none: as it was).
+ *  @param seed       who wins when threads fight for the interpreter lock
+ *  @param resample   0: durations as recorded; else each operation takes the
+ *                    duration of a random one of its label (bootstrap)
+ *  @param out_ns     the program's time; when it got stuck, when it did
+ *  Errors: PERF_ERR_INVALID (unknown kind), PERF_ERR_NOT_FOUND, PERF_ERR_RANGE
+ *  (factor), PERF_ERR_NOMEM. */
+PERF_API perf_err perf_analysis_replay_blocking(perf_analysis *analysis,
+                                                const perf_change *changes,
+                                                size_t count, uint64_t seed,
+                                                uint64_t resample,
+                                                uint64_t *out_ns);
+
+PERF_END_DECLS
+#endif

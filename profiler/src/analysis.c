@@ -1,0 +1,313 @@
+/* analysis.c - the public face of timeline, model and replay. */
+#include "replay.h"
+
+#include <libperf/analysis.h>
+
+#include <string.h>
+
+enum { FACTOR_MAX = 1000 };
+
+struct perf_analysis {
+    perfi_region region;
+    perfi_timeline line;
+    perfi_model model;
+    perfi_replay *replay;
+    perf_analysis_info info;
+    bool *contended;  /* by grant, of the unchanged replay */
+    uint64_t *waited; /* by resource, likewise */
+    double *scale, *capacity, *gap;
+    uint64_t *ns;       /* resampled; made when first needed */
+    uint32_t *by_label; /* operations, sorted by label, likewise */
+};
+
+/* ---- making ---- */
+
+static void
+replay_unchanged(perf_analysis *a)
+{
+    const perfi_timeline *line = &a->line;
+    perfi_conditions as_it_was = {0};
+    a->replay = perfi_replay_make(&a->model, &a->region);
+    perfi_outcome o = perfi_replay_run(a->replay, &as_it_was);
+    a->info.replay_ns = o.ns;
+    a->info.stuck = o.stuck;
+    a->info.lottery = o.lottery;
+    a->info.lag_ns = o.lag_ns;
+    a->info.lock_wait_ns = o.lock_wait_ns;
+    a->contended =
+        perfi_region_take(&a->region, a->model.grants, sizeof *a->contended);
+    memcpy(a->contended, perfi_replay_contended(a->replay),
+           a->model.grants * sizeof *a->contended);
+    a->waited =
+        perfi_region_take(&a->region, line->resources.count, sizeof *a->waited);
+    for (uint32_t i = 0; i < line->resources.count; i++)
+        a->waited[i] = perfi_replay_waited(a->replay, i);
+}
+
+static void
+make(perf_analysis *a, perf_reader *reader, uint64_t since_ns,
+     uint64_t until_ns)
+{
+    perfi_timeline_read(&a->line, &a->region, reader, since_ns, until_ns);
+    if (!a->line.events)
+        return;
+    perfi_model_build(&a->model, &a->region, reader, &a->line);
+    replay_unchanged(a);
+    a->scale =
+        perfi_region_take(&a->region, a->model.labels.count, sizeof *a->scale);
+    a->capacity = perfi_region_take(&a->region, a->line.resources.count,
+                                    sizeof *a->capacity);
+    a->gap =
+        perfi_region_take(&a->region, a->model.limiters.count, sizeof *a->gap);
+    perf_reader_info info = {0};
+    perf_reader_info_get(reader, &info);
+    a->info.lost = perf_reader_lost(reader) + info.stats.dropped_records;
+    a->info.events = a->line.events;
+    a->info.actors = a->line.actors.count;
+    a->info.spans = a->line.spans.count;
+    a->info.wall_ns = a->model.wall_ns;
+    a->info.startup_ns = a->model.startup_ns;
+    a->info.threads = (uint32_t)a->line.threads.count;
+    a->info.labels = (uint32_t)a->model.labels.count;
+    a->info.resources = (uint32_t)a->line.resources.count;
+}
+
+perf_err
+perf_analysis_create_blocking(perf_reader *reader, uint64_t since_ns,
+                              uint64_t until_ns,
+                              const perf_allocator *allocator,
+                              perf_analysis **out)
+{
+    if (!reader || !out || since_ns > until_ns)
+        return PERF_ERR_INVALID;
+    *out = NULL;
+    if (!allocator)
+        allocator = perf_allocator_libc();
+    perf_analysis *a = allocator->alloc(sizeof *a, allocator->ctx);
+    if (!a)
+        return PERF_ERR_NOMEM;
+    memset(a, 0, sizeof *a);
+    a->region.allocator = allocator;
+    if (setjmp(a->region.no_memory)) {
+        perf_analysis_destroy(a);
+        return PERF_ERR_NOMEM;
+    }
+    make(a, reader, since_ns, until_ns);
+    if (!a->line.events) {
+        perf_analysis_destroy(a);
+        return PERF_ERR_NOT_FOUND;
+    }
+    *out = a;
+    return PERF_OK;
+}
+
+void
+perf_analysis_destroy(perf_analysis *a)
+{
+    if (!a)
+        return;
+    const perf_allocator *allocator = a->region.allocator;
+    perfi_region_free(&a->region);
+    allocator->free(a, sizeof *a, allocator->ctx);
+}
+
+/* ---- what is known ---- */
+
+perf_err
+perf_analysis_info_get(const perf_analysis *a, perf_analysis_info *out)
+{
+    if (!a || !out)
+        return PERF_ERR_INVALID;
+    *out = a->info;
+    return PERF_OK;
+}
+
+perf_err
+perf_analysis_label(const perf_analysis *a, uint32_t label, perf_label *out)
+{
+    if (!a || !out)
+        return PERF_ERR_INVALID;
+    if (label >= a->info.labels)
+        return PERF_ERR_NOT_FOUND;
+    const perfi_label *l = &a->model.labels.item[label];
+    *out = (perf_label){
+        .kind = l->kind,
+        .name = l->name,
+        .calls = l->calls,
+        .retried = l->retried,
+        .cpu_ns = l->cpu_ns,
+        .block_ns = l->block_ns,
+        .delay_ns = l->delay_ns,
+        .loop_ns = l->loop_ns,
+        .span_ns = l->span_ns,
+    };
+    if (l->limiter)
+        out->gap_ns = a->model.limiters.item[l->limiter - 1].gap_ns;
+    return PERF_OK;
+}
+
+static uint64_t
+held_ns(const perf_analysis *a, uint32_t resource, uint64_t *contended)
+{
+    /* grants are numbered as the acquire operations come */
+    uint64_t sum = 0;
+    for (size_t i = 0; i < a->model.ops.count; i++) {
+        const perfi_op *op = &a->model.ops.item[i];
+        if (op->code == PERFI_OP_ACQUIRE && op->what == resource)
+            *contended += a->contended[op->more];
+    }
+    for (size_t i = 0; i < a->model.uses.count; i++) {
+        const perfi_use *use = &a->model.uses.item[i];
+        if (use->resource == resource && use->released > use->granted)
+            sum += use->released - use->granted;
+    }
+    return sum;
+}
+
+perf_err
+perf_analysis_resource(const perf_analysis *a, uint32_t resource,
+                       perf_resource_use *out)
+{
+    if (!a || !out)
+        return PERF_ERR_INVALID;
+    if (resource >= a->info.resources)
+        return PERF_ERR_NOT_FOUND;
+    const perfi_resource *r = &a->line.resources.item[resource];
+    *out = (perf_resource_use){
+        .kind = r->kind,
+        .capacity = r->capacity,
+        .name = r->name,
+        .where = r->where,
+        .waited_ns = a->waited[resource],
+    };
+    for (uint32_t i = 0; i < a->line.actors.count; i++)
+        out->workers += a->model.programs[i].worker_of == resource + 1;
+    for (size_t i = 0; i < a->model.uses.count; i++)
+        out->uses += a->model.uses.item[i].resource == resource;
+    for (uint32_t i = 0; i < a->info.labels; i++)
+        if (a->model.labels.item[i].kind == PERFI_LABEL_HOLD &&
+            a->model.labels.item[i].name == resource)
+            out->sleeps = 1;
+    out->held_ns = held_ns(a, resource, &out->contended);
+    return PERF_OK;
+}
+
+/* ---- what if ---- */
+
+static perf_err
+change(perf_analysis *a, const perf_change *c, perfi_conditions *how)
+{
+    if (!(c->factor >= 0 && c->factor <= FACTOR_MAX)) /* NaN too */
+        return PERF_ERR_RANGE;
+    if (c->kind == PERF_CHANGE_CAPACITY) {
+        if (c->what >= a->info.resources)
+            return PERF_ERR_NOT_FOUND;
+        uint32_t kind = a->line.resources.item[c->what].kind;
+        if (kind == PERF_RESOURCE_QUEUE)
+            how->more_workers = c->what + 1;
+        else if (kind == PERF_RESOURCE_LOCK)
+            how->shorter_holds = c->what + 1;
+        else
+            a->capacity[c->what] *= c->factor;
+        return PERF_OK;
+    }
+    if (c->what >= a->info.labels)
+        return PERF_ERR_NOT_FOUND;
+    if (c->kind == PERF_CHANGE_TIME) {
+        a->scale[c->what] *= c->factor;
+        return PERF_OK;
+    }
+    if (c->kind != PERF_CHANGE_GAP)
+        return PERF_ERR_INVALID;
+    uint32_t limiter = a->model.labels.item[c->what].limiter;
+    if (!limiter)
+        return PERF_ERR_NOT_FOUND;
+    a->gap[limiter - 1] *= c->factor;
+    return PERF_OK;
+}
+
+static void
+all_to_one(double *item, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        item[i] = 1.0;
+}
+
+static bool
+is_service(const perfi_op *op)
+{
+    return op->code == PERFI_OP_RUN || op->code == PERFI_OP_BLOCK ||
+           op->code == PERFI_OP_TIMER || op->code == PERFI_OP_DELAY;
+}
+
+/* Each operation takes the duration of a random one of its kind and label
+ * (Efron's bootstrap, 1979). */
+static void
+resample(perf_analysis *a, uint64_t seed)
+{
+    const perfi_model *m = &a->model;
+    size_t n = m->ops.count, labels = m->labels.count, kinds = PERFI_OP_COUNT;
+    size_t groups = labels * kinds;
+    if (!a->ns) {
+        a->ns = perfi_region_take(&a->region, n, sizeof *a->ns);
+        a->by_label = perfi_region_take(&a->region, n, sizeof *a->by_label);
+    }
+    uint32_t *first = perfi_region_take(&a->region, groups + 1, sizeof *first);
+    for (size_t i = 0; i < n; i++)
+        if (is_service(&m->ops.item[i]))
+            first[m->ops.item[i].label * kinds + m->ops.item[i].code + 1]++;
+    for (size_t g = 0; g < groups; g++)
+        first[g + 1] += first[g];
+    uint32_t *next = perfi_region_take(&a->region, groups, sizeof *next);
+    for (uint32_t i = 0; i < n; i++) {
+        const perfi_op *op = &m->ops.item[i];
+        size_t g = op->label * kinds + op->code;
+        if (is_service(op))
+            a->by_label[first[g] + next[g]++] = i;
+    }
+    uint64_t z = seed;
+    for (size_t i = 0; i < n; i++) {
+        const perfi_op *op = &m->ops.item[i];
+        size_t g = op->label * kinds + op->code;
+        a->ns[i] = op->ns;
+        if (!is_service(op))
+            continue;
+        z = z * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+        uint64_t pick = (z >> 33) % (first[g + 1] - first[g]);
+        a->ns[i] = m->ops.item[a->by_label[first[g] + pick]].ns;
+    }
+    perfi_region_drop(&a->region, next);
+    perfi_region_drop(&a->region, first);
+}
+
+perf_err
+perf_analysis_replay_blocking(perf_analysis *a, const perf_change *changes,
+                              size_t count, uint64_t seed, uint64_t sample,
+                              uint64_t *out_ns)
+{
+    if (!a || !out_ns || (count && !changes))
+        return PERF_ERR_INVALID;
+    perfi_conditions how = {
+        .scale = a->scale,
+        .capacity = a->capacity,
+        .gap = a->gap,
+        .contended = a->contended,
+        .seed = seed,
+    };
+    all_to_one(a->scale, a->info.labels);
+    all_to_one(a->capacity, a->info.resources);
+    all_to_one(a->gap, a->model.limiters.count);
+    for (size_t i = 0; i < count; i++) {
+        perf_err err = change(a, &changes[i], &how);
+        if (err)
+            return err;
+    }
+    if (setjmp(a->region.no_memory))
+        return PERF_ERR_NOMEM;
+    if (sample) {
+        resample(a, sample);
+        how.ns = a->ns;
+    }
+    *out_ns = perfi_replay_run(a->replay, &how).ns;
+    return PERF_OK;
+}

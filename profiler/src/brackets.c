@@ -1,0 +1,230 @@
+/* brackets.c - an event that begins something and the one that ends it, as one
+ * operation, whatever happened in between. */
+#include "compile.h"
+
+enum { SLEEP_SLACK_NS = 100000 }; /* who sleeps longer waited for the CPU */
+
+static uint32_t
+family(uint32_t code)
+{
+    switch (code) {
+    case PERF_EVENT_ACQUIRED:
+    case PERF_EVENT_NOT_ACQUIRED: return PERF_EVENT_ACQUIRE;
+    case PERF_EVENT_GOT:
+    case PERF_EVENT_NOT_GOT: return PERF_EVENT_GET;
+    case PERF_EVENT_HAS_PUT:
+    case PERF_EVENT_NOT_PUT: return PERF_EVENT_PUT;
+    case PERF_EVENT_JOINED: return PERF_EVENT_JOIN;
+    case PERF_EVENT_HOSTED: return PERF_EVENT_HOST;
+    case PERF_EVENT_WAIT_EXECUTOR:
+    case PERF_EVENT_WAITED: return PERF_EVENT_WAIT;
+    case PERF_EVENT_SLEPT: return PERF_EVENT_SLEEP;
+    default: return code;
+    }
+}
+
+bool
+perfi_bracket_opens(uint32_t code)
+{
+    return code == PERF_EVENT_ACQUIRE || code == PERF_EVENT_GET ||
+           code == PERF_EVENT_PUT || code == PERF_EVENT_JOIN ||
+           code == PERF_EVENT_HOST || code == PERF_EVENT_WAIT ||
+           code == PERF_EVENT_WAIT_EXECUTOR || code == PERF_EVENT_SLEEP;
+}
+
+/* The moment that closes the bracket at hand, or count. */
+static uint32_t
+closing(const perfi_compiler *c)
+{
+    uint32_t kind = family(c->moment[c->i].code), depth = 0;
+    for (uint32_t j = c->i; j < c->a->count; j++) {
+        uint32_t code = c->moment[j].code;
+        if (family(code) != kind)
+            continue;
+        if (perfi_bracket_opens(code))
+            depth++;
+        else if (--depth == 0)
+            return j;
+    }
+    return c->a->count;
+}
+
+static void
+note_use(perfi_compiler *c, uint32_t resource, uint32_t span, uint64_t from,
+         uint64_t to)
+{
+    perfi_use *use = perfi_list_add(c->m->region, &c->m->uses);
+    *use = (perfi_use){resource, span, from, to, 0};
+}
+
+static void
+acquire(perfi_compiler *c, const perfi_moment *e, uint64_t to)
+{
+    uint32_t r = perfi_compile_resource(c, e->key),
+             span = perfi_compile_span(c, e);
+    perfi_op *op = perfi_compile_op(c, PERFI_OP_ACQUIRE, r);
+    op->more = c->m->grants++;
+    op->span = span;
+    perfi_hold *hold = perfi_list_add(c->m->region, &c->m->holds);
+    *hold = (perfi_hold){c->actor, r, span, {(uint32_t)c->m->ops.count, 0}};
+    note_use(c, r, span, e->t, to);
+}
+
+static bool
+is_among(const perfi_compiler *c, uint32_t first, uint32_t count,
+         uint32_t thing)
+{
+    for (uint32_t k = 0; k < count; k++)
+        if (c->m->keys.item[first + k] == thing)
+            return true;
+    return false;
+}
+
+/* as_completed() says how many it waits for. wait() says afterwards how many
+ * were not done; when it is called again with what was left, those that were
+ * done before count as well. */
+static void
+wait_for_count(perfi_compiler *c, const perfi_moment *open,
+               const perfi_moment *close)
+{
+    size_t n = c->before.count;
+    uint32_t old = c->seen_first, old_count = 0;
+    for (size_t i = 0; i < n && !open->arg && !old_count; i++)
+        if (is_among(c, old, c->seen, c->before.item[i]))
+            old_count = c->seen;
+    uint32_t first = (uint32_t)c->m->keys.count;
+    for (uint32_t k = 0; k < old_count; k++) {
+        uint32_t key = c->m->keys.item[old + k];
+        *perfi_list_add(c->m->region, &c->m->keys) = key;
+    }
+    for (size_t i = 0; i < n; i++)
+        if (!is_among(c, old, old_count, c->before.item[i]))
+            *perfi_list_add(c->m->region, &c->m->keys) = c->before.item[i];
+    uint32_t all = (uint32_t)c->m->keys.count - first;
+    uint64_t undone = close->more < n ? close->more : n;
+    perfi_op *op = perfi_compile_op(c, PERFI_OP_COUNT, first);
+    op->more = all;
+    op->ns = open->arg ? open->arg : all - undone;
+    c->seen_first = first;
+    c->seen = all;
+}
+
+static void
+thread_wait(perfi_compiler *c, const perfi_moment *open,
+            const perfi_moment *close)
+{
+    uint32_t span = perfi_compile_span(c, open);
+    if (open->code == PERF_EVENT_WAIT_EXECUTOR) {
+        perfi_compile_op(c, PERFI_OP_WAIT_EXECUTOR,
+                         perfi_compile_resource(c, open->key));
+    } else if (close->arg == 1) { /* the time limit came first */
+        perfi_compile_spend(c, PERFI_OP_BLOCK, close->t - open->t, span,
+                            open->t);
+    } else if (c->before.count == 1 && !close->more) {
+        uint32_t suspension = perfi_compile_suspension(c, open->t, close->t);
+        perfi_op *op = perfi_compile_op(c, PERFI_OP_WAIT, c->before.item[0]);
+        op->more = suspension;
+        op->ns = close->t - open->t;
+        op->span = span;
+        op->label = perfi_compile_label(c, span, open->t);
+    } else if (c->before.count) {
+        wait_for_count(c, open, close);
+    }
+    c->before.count = 0;
+}
+
+static void
+sleep_for(perfi_compiler *c, const perfi_moment *open,
+          const perfi_moment *close)
+{
+    uint64_t asked = open->more + SLEEP_SLACK_NS, took = close->t - open->t;
+    if (took > asked) /* it waited for the interpreter lock */
+        took = asked;
+    uint32_t span = perfi_compile_span(c, open);
+    perfi_compile_spend(c, PERFI_OP_BLOCK, took, span, open->t);
+}
+
+/* A bracket that came to a good end. */
+static void
+close_bracket(perfi_compiler *c, const perfi_moment *open,
+              const perfi_moment *close)
+{
+    uint32_t span = perfi_compile_span(c, open);
+    switch (family(open->code)) {
+    case PERF_EVENT_ACQUIRE:
+        perfi_compile_suspension(c, open->t, close->t);
+        acquire(c, open, close->t);
+        break;
+    case PERF_EVENT_GET:
+        perfi_compile_suspension(c, open->t, close->t);
+        note_use(c, perfi_compile_resource(c, open->key), span, open->t,
+                 close->t);
+        perfi_compile_op(c, PERFI_OP_GET, perfi_compile_resource(c, open->key))
+            ->more = close->t + 1;
+        break;
+    case PERF_EVENT_PUT:
+        perfi_compile_suspension(c, open->t, close->t);
+        note_use(c, perfi_compile_resource(c, open->key), span, open->t,
+                 close->t);
+        perfi_compile_op(c, PERFI_OP_PUT, perfi_compile_resource(c, open->key));
+        break;
+    case PERF_EVENT_JOIN:
+        perfi_compile_suspension(c, open->t, close->t);
+        perfi_compile_op(c, PERFI_OP_JOIN,
+                         perfi_compile_resource(c, open->key));
+        break;
+    case PERF_EVENT_HOST:
+        perfi_compile_op(c, PERFI_OP_HOST, perfi_compile_thing(c, open->key))
+            ->more = perfi_ids_find(&c->m->line->loop_ids, open->more);
+        break;
+    case PERF_EVENT_WAIT: thread_wait(c, open, close); break;
+    case PERF_EVENT_SLEEP: sleep_for(c, open, close); break;
+    default: break;
+    }
+}
+
+/* A bracket that has no end: the actor never came back. */
+static void
+never_closed(perfi_compiler *c, const perfi_moment *open)
+{
+    uint32_t r = perfi_compile_resource(c, open->key);
+    perfi_compile_suspension(c, open->t, UINT64_MAX);
+    switch (family(open->code)) {
+    case PERF_EVENT_GET: perfi_compile_op(c, PERFI_OP_GET, r); break;
+    case PERF_EVENT_JOIN: perfi_compile_op(c, PERFI_OP_JOIN, r); break;
+    case PERF_EVENT_ACQUIRE:
+        perfi_compile_op(c, PERFI_OP_ACQUIRE, r)->more = c->m->grants++;
+        break;
+    case PERF_EVENT_HOST:
+        perfi_compile_op(c, PERFI_OP_HOST, perfi_compile_thing(c, open->key))
+            ->more = perfi_ids_find(&c->m->line->loop_ids, open->more);
+        break;
+    default: perfi_compile_op(c, PERFI_OP_NEVER, 0); break;
+    }
+    c->i = c->a->count;
+}
+
+void
+perfi_bracket(perfi_compiler *c)
+{
+    const perfi_moment *open = &c->moment[c->i];
+    uint32_t end = closing(c);
+    if (end == c->a->count) {
+        never_closed(c, open);
+        return;
+    }
+    const perfi_moment *close = &c->moment[end];
+    if (close->code ==
+        PERF_EVENT_NOT_GOT) { /* cancelled: an epilogue follows */
+        perfi_compile_suspension(c, open->t, close->t);
+        perfi_compile_op(c, PERFI_OP_GET, perfi_compile_resource(c, open->key));
+    } else if (close->code == PERF_EVENT_NOT_ACQUIRED ||
+               close->code == PERF_EVENT_NOT_PUT) {
+        c->i++; /* what happened inside stays as it was */
+        return;
+    } else {
+        close_bracket(c, open, close);
+    }
+    perfi_compile_go_on_from(c, close);
+    c->i = end + 1;
+}

@@ -1,0 +1,232 @@
+/* operations.c - what each operation does in a replay. */
+#include "replay_state.h"
+
+static uint64_t
+own_time(const perfi_replay *r, const perfi_player *p, const perfi_op *op)
+{
+    uint64_t ns = r->how->ns ? r->how->ns[op - r->m->ops.item] : op->ns;
+    double factor = r->how->scale ? r->how->scale[op->label] : 1.0;
+    if (p->holds)
+        factor *= 0.5;
+    return factor == 1.0 ? ns : (uint64_t)((double)ns * factor);
+}
+
+static perfi_next
+wait_for(perfi_replay *r, uint32_t player, uint32_t thing)
+{
+    if (thing >= r->m->line->things.count)
+        return PERFI_GO_ON;
+    if (r->done[thing])
+        return PERFI_GO_ON;
+    perfi_replay_wait(r, &r->awaited[thing], player);
+    return PERFI_LEAVES;
+}
+
+static perfi_next
+wait_for_count(perfi_replay *r, uint32_t player, const perfi_op *op)
+{
+    const uint32_t *keys = r->m->keys.item + op->what;
+    uint64_t open = 0, done = 0;
+    for (uint64_t i = 0; i < op->more; i++)
+        done += keys[i] >= r->m->line->things.count || r->done[keys[i]];
+    open = op->more - done;
+    if (done >= op->ns || !open)
+        return PERFI_GO_ON;
+    uint64_t missing = op->ns - done < open ? op->ns - done : open;
+    *perfi_list_add(r->region, &r->counters) = (uint32_t)missing;
+    uint32_t counter = (uint32_t)r->counters.count;
+    for (uint64_t i = 0; i < op->more; i++)
+        if (keys[i] < r->m->line->things.count && !r->done[keys[i]])
+            perfi_replay_wait(r, &r->awaited[keys[i]], player)->counter =
+                counter;
+    return PERFI_LEAVES;
+}
+
+/* A clone of a worker: takes items, has no program of its own. */
+static void
+add_clone(perfi_replay *r, uint32_t of)
+{
+    if (r->players_made == r->players_room)
+        return;
+    const perfi_program *program = &r->m->programs[of];
+    uint32_t number = r->players_made++;
+    r->players[number] = (perfi_player){
+        .at = program->ops.end - 1, /* its TAKE */
+        .end = program->ops.end,
+        .loop = r->players[of].loop,
+        .thread = number,
+        .started = true,
+        .is_clone = true,
+    };
+    perfi_replay_ready(r, number);
+}
+
+static void
+spawn(perfi_replay *r, uint32_t actor)
+{
+    uint32_t queue = r->m->programs[actor].worker_of;
+    if (queue && queue == r->how->more_workers)
+        add_clone(r, actor);
+    uint32_t argument = r->m->line->actors.item[actor].argument;
+    if (argument && !r->done[argument - 1] && r->m->resolver[argument - 1])
+        perfi_replay_wait(r, &r->awaited[argument - 1], actor);
+    else
+        perfi_replay_ready(r, actor);
+}
+
+static void
+start_timer(perfi_replay *r, const perfi_player *p, const perfi_op *op)
+{
+    perfi_agenda_add(r, r->now + own_time(r, p, op) + op->more, PERFI_DUE_READY,
+                     op->what);
+}
+
+/* Slots do not get shorter because calls get faster: only the rate counts. */
+static void
+start_slot(perfi_replay *r, const perfi_op *op)
+{
+    uint32_t number = r->m->labels.item[op->label].limiter - 1;
+    double factor = r->how->gap ? r->how->gap[number] : 1.0;
+    uint64_t first = r->now + (uint64_t)((double)op->ns * factor);
+    uint64_t slot = r->next_slot[number] ? r->next_slot[number] : first;
+    if (slot < r->now)
+        slot = r->now;
+    r->next_slot[number] =
+        slot + (uint64_t)((double)r->m->limiters.item[number].gap_ns * factor);
+    perfi_agenda_add(r, slot + op->more, PERFI_DUE_READY, op->what);
+}
+
+static void
+cancel(perfi_replay *r, uint32_t by, const perfi_op *op)
+{
+    perfi_player *p = &r->players[op->what];
+    const perfi_program *program = &r->m->programs[op->what];
+    if (p->done || op->what == by)
+        return;
+    if (program->epilogue.end) {
+        p->at = program->epilogue.first;
+        p->end = program->epilogue.end;
+    } else if (op->more) {
+        p->at = (uint32_t)op->more - 1;
+        p->end = program->whole_end;
+    } else {
+        return;
+    }
+    p->then_at = p->then_end = 0;
+    p->epoch++;
+    p->started = true;
+    perfi_replay_ready(r, op->what);
+}
+
+static perfi_next
+host(perfi_replay *r, uint32_t player, const perfi_op *op)
+{
+    if (r->done[op->what] || op->more >= r->m->line->loop_ids.count)
+        return PERFI_GO_ON;
+    perfi_loop *l = &r->loops[op->more];
+    l->host = player + 1;
+    l->busy = false;
+    r->players[player].hosts = (uint32_t)op->more + 1;
+    perfi_replay_wait(r, &r->awaited[op->what], player);
+    if (!l->due) {
+        l->due = true;
+        perfi_agenda_add(r, r->now, PERFI_DUE_DRIVE, (uint32_t)op->more);
+    }
+    return PERFI_LEAVES;
+}
+
+/* The next item, and what is to be done with it. */
+static perfi_next
+take(perfi_replay *r, uint32_t player, const perfi_op *op)
+{
+    uint64_t item;
+    perfi_player *p = &r->players[player];
+    p->at--; /* again, when there is an item or after its body */
+    if (!perfi_stock_take(r, player, op, &item))
+        return PERFI_LEAVES;
+    perfi_range all = r->m->bodies_of[op->what];
+    if (item >= all.end - all.first)
+        return PERFI_GO_ON;
+    const perfi_body *body = &r->m->bodies.item[all.first + item];
+    if (body->is_final && p->is_clone) { /* the others need it to end */
+        p->done = true;
+        perfi_stock_give_back(r, op->what);
+        return PERFI_LEAVES;
+    }
+    if (!body->is_final) {
+        p->then_at = p->at;
+        p->then_end = p->end;
+    }
+    p->at = body->ops.first;
+    p->end = body->ops.end;
+    return PERFI_GO_ON;
+}
+
+perfi_next
+perfi_operation(perfi_replay *r, uint32_t player, const perfi_op *op)
+{
+    perfi_player *p = &r->players[player];
+    uint64_t ns, item;
+    bool resource = op->what < r->m->line->resources.count;
+    switch ((perfi_op_code)op->code) {
+    case PERFI_OP_NONE: return PERFI_GO_ON;
+    case PERFI_OP_RUN:
+        ns = own_time(r, p, op);
+        if (!ns)
+            return PERFI_GO_ON;
+        perfi_lock_claim(r, player, ns);
+        return PERFI_KEEPS;
+    case PERFI_OP_BLOCK:
+        perfi_agenda_add(r, r->now + own_time(r, p, op), PERFI_DUE_RESUME,
+                         player);
+        return PERFI_KEEPS;
+    case PERFI_OP_WAIT: return wait_for(r, player, op->what);
+    case PERFI_OP_DELAY:
+        perfi_agenda_add(r, r->now + own_time(r, p, op), PERFI_DUE_READY,
+                         player);
+        return PERFI_LEAVES;
+    case PERFI_OP_NEVER: return PERFI_LEAVES;
+    case PERFI_OP_YIELD: perfi_replay_ready(r, player); return PERFI_LEAVES;
+    case PERFI_OP_SPAWN: spawn(r, op->what); return PERFI_GO_ON;
+    case PERFI_OP_TIMER: start_timer(r, p, op); return PERFI_GO_ON;
+    case PERFI_OP_SLOT: start_slot(r, op); return PERFI_GO_ON;
+    case PERFI_OP_RESOLVE:
+        perfi_replay_resolve(r, op->what);
+        return PERFI_GO_ON;
+    case PERFI_OP_CANCEL: cancel(r, player, op); return PERFI_GO_ON;
+    case PERFI_OP_HOST: return host(r, player, op);
+    case PERFI_OP_COUNT: return wait_for_count(r, player, op);
+    case PERFI_OP_SUBMIT:
+        if (op->more < r->m->line->resources.count)
+            perfi_stock_submit(r, op);
+        return PERFI_GO_ON;
+    default: break;
+    }
+    if (!resource)
+        return PERFI_GO_ON;
+    switch ((perfi_op_code)op->code) {
+    case PERFI_OP_ACQUIRE:
+        return perfi_stock_acquire(r, player, op) ? PERFI_GO_ON : PERFI_LEAVES;
+    case PERFI_OP_RELEASE:
+        perfi_stock_release(r, player, op);
+        return PERFI_GO_ON;
+    case PERFI_OP_PUT:
+        if (perfi_stock_put(r, player, op))
+            return PERFI_GO_ON;
+        p->at--;
+        return PERFI_LEAVES;
+    case PERFI_OP_GET:
+        if (perfi_stock_take(r, player, op, &item))
+            return PERFI_GO_ON;
+        p->at--;
+        return PERFI_LEAVES;
+    case PERFI_OP_TAKE: return take(r, player, op);
+    case PERFI_OP_TASK_DONE: perfi_stock_task_done(r, op); return PERFI_GO_ON;
+    case PERFI_OP_JOIN:
+        return perfi_stock_join(r, player, op) ? PERFI_GO_ON : PERFI_LEAVES;
+    case PERFI_OP_WAIT_EXECUTOR:
+        return perfi_stock_wait_idle(r, player, op) ? PERFI_GO_ON
+                                                    : PERFI_LEAVES;
+    default: return PERFI_GO_ON;
+    }
+}

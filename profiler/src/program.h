@@ -1,0 +1,196 @@
+/* program.h - what each actor does, as a list of operations that can be run
+ * again under other conditions.
+ *
+ * A wait holds no duration, only what is waited for; so a replay makes every
+ * wait anew. Only what the recording cannot explain keeps its length. */
+#ifndef PERFI_PROGRAM_H
+#define PERFI_PROGRAM_H
+#include "timeline.h"
+
+typedef enum perfi_op_code {
+    PERFI_OP_NONE,    /* a place for an operation that comes later */
+    PERFI_OP_RUN,     /* use the CPU for ns, holding the interpreter lock */
+    PERFI_OP_BLOCK,   /* keep the thread for ns, without the lock */
+    PERFI_OP_WAIT,    /* until `what` (thing) is done; more: 1 + suspension */
+    PERFI_OP_DELAY,   /* suspended for ns: nobody known ended that */
+    PERFI_OP_NEVER,   /* suspended, and never seen again */
+    PERFI_OP_YIELD,   /* only a turn of the loop */
+    PERFI_OP_SPAWN,   /* `what` (actor) can run */
+    PERFI_OP_TIMER,   /* `what` (actor) can run after ns and `more` on top */
+    PERFI_OP_SLOT,    /* like TIMER, at the next slot of its label's limiter */
+    PERFI_OP_RESOLVE, /* `what` (thing) is done */
+    PERFI_OP_CANCEL,  /* `what` (actor) goes on at operation more - 1; 0: no */
+    PERFI_OP_HOST,    /* lend the thread to loop `more` until `what` is done */
+    PERFI_OP_SUBMIT,  /* `what` (actor) to executor `more` */
+    PERFI_OP_ACQUIRE, /* a place of `what` (resource); more: grant */
+    PERFI_OP_RELEASE, /* `what` (resource) */
+    PERFI_OP_PUT,     /* `what` (queue) */
+    PERFI_OP_GET,     /* of `what` (queue); more: 1 + when it got, 0: never */
+    PERFI_OP_TAKE,    /* next item of `what` (queue) and its body, again and
+                         again */
+    PERFI_OP_TASK_DONE,
+    PERFI_OP_JOIN,
+    PERFI_OP_COUNT, /* until `ns` of the `more` things from keys[what] on are
+                       done */
+    PERFI_OP_WAIT_EXECUTOR, /* until `what` (resource) has nothing to do */
+} perfi_op_code;
+
+typedef struct perfi_op {
+    uint8_t code;
+    bool nowait; /* GET, PUT: of the _nowait kind */
+    uint32_t label;
+    uint32_t what;
+    uint32_t span;
+    uint64_t ns, more;
+} perfi_op;
+
+/** What time is attributed to: the names of spans, and a few of our own. */
+typedef enum perfi_label_kind {
+    PERFI_LABEL_NONE,  /* no span was open */
+    PERFI_LABEL_LIMIT, /* time limits: never anybody's service */
+    PERFI_LABEL_SPAN,
+    PERFI_LABEL_IMPORT, /* a module, imported while the program ran */
+    PERFI_LABEL_HOLD,   /* a lock that is held in order to wait */
+} perfi_label_kind;
+
+typedef struct perfi_label {
+    uint8_t kind;      /* perfi_label_kind */
+    uint32_t name;     /* of the segment; HOLD: the resource's number */
+    uint32_t calls;    /* spans of this name */
+    uint32_t retried;  /* of them, begun again after an error */
+    uint32_t limiter;  /* 1 + what spaces its calls out; 0: nothing */
+    uint64_t cpu_ns;   /* in RUN */
+    uint64_t block_ns; /* in BLOCK */
+    uint64_t delay_ns; /* in TIMER, SLOT and DELAY */
+    uint64_t loop_ns;  /* RUN and BLOCK on a loop */
+    uint64_t span_ns;  /* durations of its spans, added up */
+} perfi_label;
+
+/** Between a failed call and its next try; the time there is the call's. */
+typedef struct perfi_retry {
+    uint32_t parent, actor, label;
+    uint64_t from, to;
+} perfi_retry;
+
+/** When an actor was suspended, for those who come from outside. */
+typedef struct perfi_suspension {
+    uint32_t op;       /* the operation that waited */
+    uint64_t from, to; /* to: UINT64_MAX: never came back */
+} perfi_suspension;
+
+typedef struct perfi_range {
+    uint32_t first, end;
+} perfi_range;
+
+/** What an actor does, and where it stood when. */
+typedef struct perfi_program {
+    perfi_range ops;
+    uint32_t whole_end; /* before a worker's was cut short */
+    perfi_range suspensions;
+    perfi_range epilogue; /* a queue worker's, when it is cancelled */
+    uint32_t worker_of;   /* 1 + queue it takes items from; 0: none */
+} perfi_program;
+
+/** An item of a queue and what its taker does with it. */
+typedef struct perfi_body {
+    uint32_t queue;
+    bool is_final; /* its taker ended after it */
+    uint64_t got_at;
+    perfi_range ops;
+} perfi_body;
+
+/** A lock held: operations first .. end of an actor. */
+typedef struct perfi_hold {
+    uint32_t actor, resource, span;
+    perfi_range ops;
+} perfi_hold;
+
+/** A wait for a resource, as it was recorded. */
+typedef struct perfi_use {
+    uint32_t resource;
+    uint32_t span;
+    uint64_t from, granted, released; /* released 0: not seen */
+} perfi_use;
+
+/** Permits that come one by one. */
+typedef struct perfi_limiter {
+    uint32_t label;
+    uint64_t gap_ns;
+} perfi_limiter;
+
+/** When a thread used the CPU for longer than a moment. */
+typedef struct perfi_busy {
+    uint64_t from, to;
+} perfi_busy;
+
+typedef struct perfi_busy_line {
+    perfi_list(perfi_busy) spells; /* in order */
+} perfi_busy_line;
+
+typedef struct perfi_group {
+    uint32_t id;
+    uint32_t first, count; /* in perfi_model.ordinal */
+} perfi_group;
+
+typedef struct perfi_model {
+    perfi_region *region;
+    perf_reader *reader; /* for the texts of names */
+    perfi_timeline *line;
+    perfi_program *programs; /* by actor */
+    perfi_list(perfi_op) ops;
+    perfi_list(perfi_suspension) suspensions;
+    perfi_list(uint32_t) keys; /* things of COUNT */
+    perfi_list(perfi_label) labels;
+    uint32_t *label_of_name;         /* 1 + label; 0: none yet */
+    uint32_t *label_of_import;       /* likewise */
+    perfi_list(perfi_retry) retries; /* by parent, actor, time */
+    perfi_list(perfi_hold) holds;
+    perfi_list(perfi_use) uses;
+    perfi_list(perfi_limiter) limiters;
+    perfi_list(perfi_body) bodies;  /* by queue, then time */
+    perfi_range *bodies_of;         /* queue -> in bodies */
+    perfi_list(perfi_group) groups; /* by id */
+    uint32_t *ordinal;              /* actors of groups, as they ran */
+    uint32_t *resolver;             /* thing -> 1 + actor; 0: nobody */
+    uint32_t grants;
+    perfi_list(perfi_busy_line) busy; /* by thread */
+    uint64_t event_ns;                /* what recording one event costs */
+    uint64_t startup_ns; /* imports before the program's own work */
+    uint64_t wall_ns;    /* of the main actor, without them */
+} perfi_model;
+
+/** Labels 0 and 1. */
+enum { PERFI_NO_LABEL = 0, PERFI_LIMIT_LABEL = 1 };
+
+/** Make the programs of everything that was recorded. */
+void perfi_model_build(perfi_model *m, perfi_region *region,
+                       perf_reader *reader, perfi_timeline *line);
+
+/* ---- steps of it, one per file ---- */
+
+/** label.c: names, and which span a moment belongs to; retries. */
+void perfi_labels_prepare(perfi_model *m);
+uint32_t perfi_label_at(const perfi_model *m, uint32_t span, uint32_t actor,
+                        uint64_t t);
+uint32_t perfi_label_of_import(perfi_model *m, uint32_t name);
+
+/** compile.c: the moments of one actor into operations. */
+void perfi_compile(perfi_model *m, uint32_t actor);
+
+/** waits.c: I/O, waits nobody ends, cancelled actors, equal callbacks. */
+void perfi_waits_settle(perfi_model *m);
+
+/** limiters.c: locks and timers that only space things out. */
+void perfi_limiters_find(perfi_model *m);
+
+/** queues.c: what is done with an item travels with the item. */
+void perfi_queues_cut(perfi_model *m);
+
+/** cpu.c: what became of the time of a segment. */
+typedef struct perfi_spent {
+    uint64_t run_ns, block_ns; /* the rest was waiting for the CPU */
+} perfi_spent;
+void perfi_cpu_prepare(perfi_model *m);
+perfi_spent perfi_cpu_spent(const perfi_model *m, uint32_t thread,
+                            uint64_t from, uint64_t to, uint64_t cpu_ns);
+#endif

@@ -1,0 +1,328 @@
+/* replay.c - runs the operations of all actors against each other. */
+#include "replay_state.h"
+
+#include <string.h>
+
+/* ---- waiting ---- */
+
+perfi_waiter *
+perfi_replay_wait(perfi_replay *r, perfi_line *line, uint32_t player)
+{
+    uint32_t number = r->free_waiter;
+    if (number) {
+        r->free_waiter = r->waiters.item[number - 1].next;
+    } else {
+        perfi_list_add(r->region, &r->waiters);
+        number = (uint32_t)r->waiters.count;
+    }
+    perfi_waiter *w = &r->waiters.item[number - 1];
+    *w = (perfi_waiter){
+        .player = player, .epoch = r->players[player].epoch, .since = r->now};
+    if (line->last)
+        r->waiters.item[line->last - 1].next = number;
+    else
+        line->first = number;
+    line->last = number;
+    return w;
+}
+
+static bool
+first_waiter(perfi_replay *r, perfi_line *line, perfi_waiter *out)
+{
+    uint32_t number = line->first;
+    if (!number)
+        return false;
+    perfi_waiter *w = &r->waiters.item[number - 1];
+    *out = *w;
+    line->first = w->next;
+    if (!line->first)
+        line->last = 0;
+    w->next = r->free_waiter;
+    r->free_waiter = number;
+    return true;
+}
+
+bool
+perfi_replay_next(perfi_replay *r, perfi_line *line, perfi_waiter *out)
+{
+    while (first_waiter(r, line, out)) {
+        const perfi_player *p = &r->players[out->player];
+        if (p->epoch == out->epoch && !p->done)
+            return true;
+    }
+    return false;
+}
+
+/* ---- loops ---- */
+
+static void
+enqueue(perfi_replay *r, uint32_t player, uint32_t loop)
+{
+    perfi_loop *l = &r->loops[loop];
+    perfi_player *p = &r->players[player];
+    p->ready_at = r->now;
+    p->next = 0;
+    if (l->tail)
+        r->players[l->tail - 1].next = player + 1;
+    else
+        l->head = player + 1;
+    l->tail = player + 1;
+    if (!l->busy && !l->due) {
+        l->due = true;
+        perfi_agenda_add(r, r->now, PERFI_DUE_DRIVE, loop);
+    }
+}
+
+void
+perfi_replay_ready(perfi_replay *r, uint32_t player)
+{
+    perfi_player *p = &r->players[player];
+    if (p->done || p->queued)
+        return;
+    if (!p->loop) {
+        perfi_agenda_add(r, r->now, PERFI_DUE_STEP, player);
+        return;
+    }
+    p->queued = true;
+    enqueue(r, player, p->loop - 1);
+}
+
+/* A host comes back through the queue of its loop. */
+static void
+wake(perfi_replay *r, uint32_t player)
+{
+    perfi_player *p = &r->players[player];
+    if (p->hosts)
+        enqueue(r, player, p->hosts - 1);
+    else
+        perfi_replay_ready(r, player);
+}
+
+void
+perfi_replay_resolve(perfi_replay *r, uint32_t thing)
+{
+    if (thing >= r->m->line->things.count || r->done[thing])
+        return;
+    r->done[thing] = true;
+    perfi_waiter w;
+    while (first_waiter(r, &r->awaited[thing], &w)) {
+        if (r->players[w.player].epoch != w.epoch)
+            continue;
+        if (w.counter && --r->counters.item[w.counter - 1])
+            continue;
+        r->players[w.player].epoch++;
+        wake(r, w.player);
+    }
+}
+
+/* ---- actors ---- */
+
+static void
+finish(perfi_replay *r, uint32_t player)
+{
+    perfi_player *p = &r->players[player];
+    p->done = true;
+    if (p->is_clone)
+        return;
+    const perfi_actor *a = &r->m->line->actors.item[player];
+    perfi_replay_resolve(r, a->thing);
+    if (a->executor)
+        perfi_stock_worked(r, a->executor - 1);
+    if (player == r->m->line->main)
+        r->ended = true;
+}
+
+/* Run it until it keeps its thread busy or gives it up. */
+static perfi_next
+step(perfi_replay *r, uint32_t player)
+{
+    perfi_player *p = &r->players[player];
+    for (;;) {
+        if (p->at < p->end) {
+            perfi_next n = perfi_operation(r, player, &r->m->ops.item[p->at++]);
+            if (n != PERFI_GO_ON)
+                return n;
+        } else if (p->then_end) {
+            p->at = p->then_at;
+            p->end = p->then_end;
+            p->then_at = p->then_end = 0;
+        } else {
+            finish(r, player);
+            return PERFI_LEAVES;
+        }
+    }
+}
+
+/* Callbacks that count: the n-th call has the n-th's effects. */
+static void
+start(perfi_replay *r, uint32_t player)
+{
+    perfi_player *p = &r->players[player];
+    p->started = true;
+    uint32_t group = p->is_clone ? 0 : r->m->line->actors.item[player].group;
+    if (!group)
+        return;
+    const perfi_group *g = &r->m->groups.item[group - 1];
+    uint32_t call = r->calls[group - 1]++;
+    if (call >= g->count)
+        return;
+    perfi_range ops = r->m->programs[r->m->ordinal[g->first + call]].ops;
+    p->at = ops.first;
+    p->end = ops.end;
+}
+
+static void
+drive(perfi_replay *r, uint32_t loop)
+{
+    perfi_loop *l = &r->loops[loop];
+    while (l->head && l->host && !l->busy) {
+        uint32_t player = l->head - 1;
+        perfi_player *p = &r->players[player];
+        l->head = p->next;
+        if (!l->head)
+            l->tail = 0;
+        r->outcome.lag_ns += r->now - p->ready_at;
+        if (player + 1 == l->host) {
+            l->host = 0;
+            p->hosts = 0;
+            step(r, player);
+            return;
+        }
+        p->queued = false;
+        if (p->done)
+            continue;
+        l->busy = true;
+        p->thread = r->players[l->host - 1].thread;
+        if (!p->started)
+            start(r, player);
+        if (step(r, player) == PERFI_KEEPS)
+            return;
+        l->busy = false;
+    }
+}
+
+void
+perfi_replay_resume(perfi_replay *r, uint32_t player)
+{
+    uint32_t loop = r->players[player].loop;
+    if (step(r, player) == PERFI_KEEPS || !loop)
+        return;
+    r->loops[loop - 1].busy = false;
+    drive(r, loop - 1);
+}
+
+/* ---- a run ---- */
+
+static void
+reset(perfi_replay *r, const perfi_conditions *how)
+{
+    const perfi_timeline *line = r->m->line;
+    r->how = how;
+    r->outcome = (perfi_outcome){0};
+    r->now = r->order = 0;
+    r->random = how->seed;
+    r->ended = r->held = r->handing_on = false;
+    r->token = r->free_waiter = 0;
+    r->switched_at = 0;
+    r->agenda.count = r->waiters.count = r->counters.count = r->claims.count =
+        0;
+    memset(r->done, 0, line->things.count * sizeof *r->done);
+    memset(r->awaited, 0, line->things.count * sizeof *r->awaited);
+    memset(r->loops, 0, line->loop_ids.count * sizeof *r->loops);
+    memset(r->calls, 0, r->m->groups.count * sizeof *r->calls);
+    memset(r->next_slot, 0, r->m->limiters.count * sizeof *r->next_slot);
+    memset(r->contended, 0, r->m->grants * sizeof *r->contended);
+    r->players_made = (uint32_t)line->actors.count;
+    for (uint32_t a = 0; a < r->players_made; a++) {
+        const perfi_actor *actor = &line->actors.item[a];
+        bool own = actor->kind == PERF_ACTOR_MAIN ||
+                   actor->kind == PERF_ACTOR_THREAD ||
+                   actor->kind == PERF_ACTOR_WORK;
+        perfi_range ops = r->m->programs[a].ops;
+        r->players[a] = (perfi_player){.at = ops.first,
+                                       .end = ops.end,
+                                       .loop = own ? 0 : actor->loop,
+                                       .thread = a};
+    }
+    for (uint32_t i = 0; i < line->resources.count; i++) {
+        const perfi_resource *from = &line->resources.item[i];
+        double factor = how->capacity ? how->capacity[i] : 1.0;
+        uint64_t places = (uint64_t)((double)from->capacity * factor + 0.5);
+        bool queue = from->kind == PERF_RESOURCE_QUEUE;
+        r->stocks[i] = (perfi_stock){.free = queue ? 0 : places,
+                                     .limit = queue ? from->capacity : 0};
+    }
+}
+
+perfi_outcome
+perfi_replay_run(perfi_replay *r, const perfi_conditions *how)
+{
+    reset(r, how);
+    if (r->m->line->main == PERFI_NONE)
+        return r->outcome;
+    perfi_agenda_add(r, 0, PERFI_DUE_STEP, r->m->line->main);
+    perfi_date date;
+    while (!r->ended && perfi_agenda_next(r, &date)) {
+        r->now = date.t;
+        switch ((perfi_due)date.what) {
+        case PERFI_DUE_STEP:
+            if (!r->players[date.who].done)
+                step(r, date.who);
+            break;
+        case PERFI_DUE_RESUME: perfi_replay_resume(r, date.who); break;
+        case PERFI_DUE_READY: perfi_replay_ready(r, date.who); break;
+        case PERFI_DUE_DRIVE:
+            r->loops[date.who].due = false;
+            drive(r, date.who);
+            break;
+        case PERFI_DUE_RAN: perfi_lock_ran(r, date.who); break;
+        case PERFI_DUE_PREEMPT: perfi_lock_preempt(r, date.who); break;
+        }
+    }
+    r->outcome.ns = r->now;
+    r->outcome.stuck = !r->ended;
+    return r->outcome;
+}
+
+const bool *
+perfi_replay_contended(const perfi_replay *r)
+{
+    return r->contended;
+}
+
+uint64_t
+perfi_replay_waited(const perfi_replay *r, uint32_t resource)
+{
+    return resource < r->m->line->resources.count
+               ? r->stocks[resource].waited_ns
+               : 0;
+}
+
+perfi_replay *
+perfi_replay_make(perfi_model *m, perfi_region *region)
+{
+    const perfi_timeline *line = m->line;
+    perfi_replay *r = perfi_region_take(region, 1, sizeof *r);
+    r->m = m;
+    r->region = region;
+    uint32_t workers = 0;
+    for (uint32_t a = 0; a < line->actors.count; a++)
+        workers += m->programs[a].worker_of != 0;
+    r->players_room = (uint32_t)line->actors.count + workers;
+    r->players = perfi_region_take(region, r->players_room, sizeof *r->players);
+    r->loops =
+        perfi_region_take(region, line->loop_ids.count, sizeof *r->loops);
+    r->stocks =
+        perfi_region_take(region, line->resources.count, sizeof *r->stocks);
+    r->done = perfi_region_take(region, line->things.count, sizeof *r->done);
+    r->awaited =
+        perfi_region_take(region, line->things.count, sizeof *r->awaited);
+    r->calls = perfi_region_take(region, m->groups.count, sizeof *r->calls);
+    r->next_slot =
+        perfi_region_take(region, m->limiters.count, sizeof *r->next_slot);
+    r->contended = perfi_region_take(region, m->grants, sizeof *r->contended);
+    r->grant_next = perfi_region_take(region, m->grants, sizeof *r->grant_next);
+    r->grant_player =
+        perfi_region_take(region, m->grants, sizeof *r->grant_player);
+    return r;
+}

@@ -1,0 +1,146 @@
+/* replay_state.h - the state of a replay, shared by its files:
+ * replay.c runs actors and loops, operations.c what they do, lock.c the
+ * interpreter lock, stock.c resources, agenda.c what happens when. */
+#ifndef PERFI_REPLAY_STATE_H
+#define PERFI_REPLAY_STATE_H
+#include "replay.h"
+
+enum { PERFI_SWITCH_NS = 5000000 }; /* the interpreter's switch interval */
+
+/** One actor in a replay. */
+typedef struct perfi_player {
+    uint32_t at, end;           /* operations still to run */
+    uint32_t then_at, then_end; /* and after these: the loop of a worker */
+    uint32_t loop;              /* 1 + loop; 0: a thread of its own */
+    uint32_t thread;            /* on which it runs: an actor's number */
+    uint32_t epoch;             /* grows when a wait ends: old ones are void */
+    uint32_t next;              /* in its loop's queue: 1 + player */
+    uint32_t hosts;             /* 1 + loop it has lent its thread to */
+    uint32_t holds;             /* shortened holds it is in */
+    uint64_t ready_at;
+    bool started, queued, done, is_clone;
+} perfi_player;
+
+typedef struct perfi_loop {
+    uint32_t head, tail; /* queue: 1 + player; 0: empty */
+    uint32_t host;       /* 1 + player */
+    bool busy, due;      /* an actor runs; a turn is on the agenda */
+} perfi_loop;
+
+/** Somebody who waits; a list, oldest first. */
+typedef struct perfi_waiter {
+    uint32_t next; /* 1 + waiter */
+    uint32_t player, epoch;
+    uint32_t grant;   /* of an ACQUIRE */
+    uint32_t counter; /* 1 + counter that must run out; 0: none */
+    uint64_t since;
+} perfi_waiter;
+
+typedef struct perfi_line {
+    uint32_t first, last; /* 1 + waiter */
+} perfi_line;
+
+typedef struct perfi_stock {
+    uint64_t free, available, unfinished, pending, next_item;
+    uint64_t limit; /* of a queue; 0: none */
+    perfi_line takers, putters, joiners;
+    uint32_t held; /* 1 + grant, linked through grant_next */
+    uint64_t waited_ns;
+} perfi_stock;
+
+typedef enum perfi_due {
+    PERFI_DUE_STEP,    /* a player goes on */
+    PERFI_DUE_RESUME,  /* it goes on after it kept its thread */
+    PERFI_DUE_READY,   /* it can run */
+    PERFI_DUE_DRIVE,   /* a loop takes its next turn */
+    PERFI_DUE_RAN,     /* the lock's holder is through */
+    PERFI_DUE_PREEMPT, /* the lock's holder must give it up */
+} perfi_due;
+
+typedef struct perfi_date {
+    uint64_t t, order;
+    uint32_t what, who; /* perfi_due; player, loop or token */
+} perfi_date;
+
+/** Who wants the interpreter lock. */
+typedef struct perfi_claim {
+    uint32_t player, thread;
+    uint64_t ns, since;
+} perfi_claim;
+
+struct perfi_replay {
+    perfi_model *m;
+    perfi_region *region;
+    const perfi_conditions *how;
+    perfi_outcome outcome;
+    uint64_t now, order, random;
+    bool ended;
+
+    perfi_list(perfi_date) agenda; /* a heap */
+    perfi_player *players;
+    uint32_t players_made, players_room;
+    perfi_loop *loops;
+    perfi_stock *stocks;
+    perfi_list(perfi_waiter) waiters;
+    uint32_t free_waiter;
+    perfi_list(uint32_t) counters;
+    bool *done;          /* by thing */
+    perfi_line *awaited; /* by thing */
+    uint32_t *calls;     /* by group */
+    uint64_t *next_slot; /* by limiter */
+    bool *contended;     /* by grant */
+    uint32_t *grant_next, *grant_player;
+
+    perfi_list(perfi_claim) claims;
+    perfi_claim holder;
+    bool held;            /* the lock, by `holder` */
+    bool handing_on;      /* `on` has just run, and may go on with the lock */
+    uint32_t on;          /* thread */
+    uint32_t token;       /* dates with an older one are void */
+    uint64_t switched_at; /* when the lock went to another thread */
+};
+
+/* agenda.c */
+void perfi_agenda_add(perfi_replay *r, uint64_t t, perfi_due what,
+                      uint32_t who);
+bool perfi_agenda_next(perfi_replay *r, perfi_date *out);
+
+/* lock.c */
+void perfi_lock_claim(perfi_replay *r, uint32_t player, uint64_t ns);
+void perfi_lock_ran(perfi_replay *r, uint32_t token);
+void perfi_lock_preempt(perfi_replay *r, uint32_t token);
+
+/* stock.c: these return true when the player goes on at once */
+bool perfi_stock_acquire(perfi_replay *r, uint32_t player, const perfi_op *op);
+void perfi_stock_release(perfi_replay *r, uint32_t player, const perfi_op *op);
+bool perfi_stock_put(perfi_replay *r, uint32_t player, const perfi_op *op);
+bool perfi_stock_take(perfi_replay *r, uint32_t player, const perfi_op *op,
+                      uint64_t *item);
+void perfi_stock_give_back(perfi_replay *r, uint32_t queue);
+void perfi_stock_task_done(perfi_replay *r, const perfi_op *op);
+bool perfi_stock_join(perfi_replay *r, uint32_t player, const perfi_op *op);
+void perfi_stock_submit(perfi_replay *r, const perfi_op *op);
+void perfi_stock_worked(perfi_replay *r, uint32_t executor);
+bool perfi_stock_wait_idle(perfi_replay *r, uint32_t player,
+                           const perfi_op *op);
+
+/** What comes after an operation. */
+typedef enum perfi_next {
+    PERFI_GO_ON, /* the next one, at once */
+    PERFI_KEEPS, /* the actor keeps its thread until a date on the agenda */
+    PERFI_LEAVES /* it leaves its thread to others */
+} perfi_next;
+
+/* operations.c */
+perfi_next perfi_operation(perfi_replay *r, uint32_t player,
+                           const perfi_op *op);
+
+/* replay.c */
+void perfi_replay_resolve(perfi_replay *r, uint32_t thing);
+perfi_waiter *perfi_replay_wait(perfi_replay *r, perfi_line *line,
+                                uint32_t player);
+/** Take the oldest waiter whose wait is still on. */
+bool perfi_replay_next(perfi_replay *r, perfi_line *line, perfi_waiter *out);
+void perfi_replay_ready(perfi_replay *r, uint32_t player);
+void perfi_replay_resume(perfi_replay *r, uint32_t player);
+#endif
