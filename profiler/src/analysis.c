@@ -13,8 +13,8 @@ struct perf_analysis {
     perfi_model model;
     perfi_replay *replay;
     perf_analysis_info info;
-    bool *contended;  /* by grant, of the unchanged replay */
-    uint64_t *waited; /* by resource, likewise */
+    bool *contended; /* by grant, of the unchanged replay */
+    perf_resource_use *resources;
     double *scale, *capacity, *gap;
     uint64_t *ns;       /* resampled; made when first needed */
     uint32_t *by_label; /* operations, sorted by label, likewise */
@@ -25,7 +25,6 @@ struct perf_analysis {
 static void
 replay_unchanged(perf_analysis *a)
 {
-    const perfi_timeline *line = &a->line;
     perfi_conditions as_it_was = {0};
     a->replay = perfi_replay_make(&a->model, &a->region);
     perfi_outcome o = perfi_replay_run(a->replay, &as_it_was);
@@ -38,10 +37,59 @@ replay_unchanged(perf_analysis *a)
         perfi_region_take(&a->region, a->model.grants, sizeof *a->contended);
     memcpy(a->contended, perfi_replay_contended(a->replay),
            a->model.grants * sizeof *a->contended);
-    a->waited =
-        perfi_region_take(&a->region, line->resources.count, sizeof *a->waited);
-    for (uint32_t i = 0; i < line->resources.count; i++)
-        a->waited[i] = perfi_replay_waited(a->replay, i);
+}
+
+static void
+describe_work(perf_analysis *a)
+{
+    for (uint32_t i = 0; i < a->line.actors.count; i++) {
+        const perfi_actor *actor = &a->line.actors.item[i];
+        uint32_t queue = a->model.programs[i].worker_of;
+        if (queue)
+            a->resources[queue - 1].workers++;
+        if (!actor->executor || !actor->count)
+            continue;
+        const perfi_moment *m = &a->line.moments.item[actor->first];
+        a->resources[actor->executor - 1].uses++;
+        a->resources[actor->executor - 1].held_ns +=
+            m[actor->count - 1].t - m->t;
+    }
+}
+
+/* After the unchanged replay: it says who waited. */
+static void
+describe_resources(perf_analysis *a)
+{
+    const perfi_model *m = &a->model;
+    size_t n = a->line.resources.count;
+    a->resources = perfi_region_take(&a->region, n, sizeof *a->resources);
+    for (uint32_t i = 0; i < n; i++) {
+        const perfi_resource *r = &a->line.resources.item[i];
+        a->resources[i] = (perf_resource_use){
+            .kind = r->kind,
+            .capacity = r->capacity,
+            .name = r->name,
+            .where = r->where,
+            .waited_ns = perfi_replay_waited(a->replay, i),
+        };
+    }
+    for (size_t i = 0; i < m->uses.count; i++) {
+        const perfi_use *use = &m->uses.item[i];
+        if (use->resource >= n)
+            continue;
+        a->resources[use->resource].uses++;
+        if (use->released > use->granted)
+            a->resources[use->resource].held_ns += use->released - use->granted;
+    }
+    for (size_t i = 0; i < m->ops.count; i++) {
+        const perfi_op *op = &m->ops.item[i];
+        if (op->code == PERFI_OP_ACQUIRE && op->what < n)
+            a->resources[op->what].contended += a->contended[op->more];
+    }
+    for (uint32_t i = 0; i < m->labels.count; i++)
+        if (m->labels.item[i].kind == PERFI_LABEL_HOLD)
+            a->resources[m->labels.item[i].name].sleeps = 1;
+    describe_work(a);
 }
 
 static void
@@ -53,6 +101,7 @@ make(perf_analysis *a, perf_reader *reader, uint64_t since_ns,
         return;
     perfi_model_build(&a->model, &a->region, reader, &a->line);
     replay_unchanged(a);
+    describe_resources(a);
     a->scale =
         perfi_region_take(&a->region, a->model.labels.count, sizeof *a->scale);
     a->capacity = perfi_region_take(&a->region, a->line.resources.count,
@@ -140,28 +189,13 @@ perf_analysis_label(const perf_analysis *a, uint32_t label, perf_label *out)
         .delay_ns = l->delay_ns,
         .loop_ns = l->loop_ns,
         .span_ns = l->span_ns,
+        .first_ns = l->first_ns,
+        .median_ns = l->median_ns,
+        .tail_ns = l->tail_ns,
     };
     if (l->limiter)
         out->gap_ns = a->model.limiters.item[l->limiter - 1].gap_ns;
     return PERF_OK;
-}
-
-static uint64_t
-held_ns(const perf_analysis *a, uint32_t resource, uint64_t *contended)
-{
-    /* grants are numbered as the acquire operations come */
-    uint64_t sum = 0;
-    for (size_t i = 0; i < a->model.ops.count; i++) {
-        const perfi_op *op = &a->model.ops.item[i];
-        if (op->code == PERFI_OP_ACQUIRE && op->what == resource)
-            *contended += a->contended[op->more];
-    }
-    for (size_t i = 0; i < a->model.uses.count; i++) {
-        const perfi_use *use = &a->model.uses.item[i];
-        if (use->resource == resource && use->released > use->granted)
-            sum += use->released - use->granted;
-    }
-    return sum;
 }
 
 perf_err
@@ -172,23 +206,7 @@ perf_analysis_resource(const perf_analysis *a, uint32_t resource,
         return PERF_ERR_INVALID;
     if (resource >= a->info.resources)
         return PERF_ERR_NOT_FOUND;
-    const perfi_resource *r = &a->line.resources.item[resource];
-    *out = (perf_resource_use){
-        .kind = r->kind,
-        .capacity = r->capacity,
-        .name = r->name,
-        .where = r->where,
-        .waited_ns = a->waited[resource],
-    };
-    for (uint32_t i = 0; i < a->line.actors.count; i++)
-        out->workers += a->model.programs[i].worker_of == resource + 1;
-    for (size_t i = 0; i < a->model.uses.count; i++)
-        out->uses += a->model.uses.item[i].resource == resource;
-    for (uint32_t i = 0; i < a->info.labels; i++)
-        if (a->model.labels.item[i].kind == PERFI_LABEL_HOLD &&
-            a->model.labels.item[i].name == resource)
-            out->sleeps = 1;
-    out->held_ns = held_ns(a, resource, &out->contended);
+    *out = a->resources[resource];
     return PERF_OK;
 }
 

@@ -49,25 +49,42 @@ closing(const perfi_compiler *c)
     return c->a->count;
 }
 
+/* Right before its operation is added. */
 static void
-note_use(perfi_compiler *c, uint32_t resource, uint32_t span, uint64_t from,
-         uint64_t to)
+note_use(perfi_compiler *c, const perfi_moment *open, const perfi_moment *close)
 {
     perfi_use *use = perfi_list_add(c->m->region, &c->m->uses);
-    *use = (perfi_use){resource, span, from, to, 0};
+    *use = (perfi_use){
+        .actor = c->actor,
+        .resource = perfi_compile_resource(c, open->key),
+        .span = perfi_compile_span(c, open),
+        .from = open->t,
+        .granted = close->t,
+        .ops = {(uint32_t)c->m->ops.count + 1, 0},
+    };
 }
 
 static void
-acquire(perfi_compiler *c, const perfi_moment *e, uint64_t to)
+acquire(perfi_compiler *c, const perfi_moment *open, const perfi_moment *close)
 {
-    uint32_t r = perfi_compile_resource(c, e->key),
-             span = perfi_compile_span(c, e);
-    perfi_op *op = perfi_compile_op(c, PERFI_OP_ACQUIRE, r);
+    perfi_compile_suspension(c, open->t, close->t);
+    note_use(c, open, close);
+    uint32_t span = perfi_compile_span(c, open);
+    uint32_t resource = perfi_compile_resource(c, open->key);
+    perfi_op *op = perfi_compile_op(c, PERFI_OP_ACQUIRE, resource);
     op->more = c->m->grants++;
     op->span = span;
-    perfi_hold *hold = perfi_list_add(c->m->region, &c->m->holds);
-    *hold = (perfi_hold){c->actor, r, span, {(uint32_t)c->m->ops.count, 0}};
-    note_use(c, r, span, e->t, to);
+}
+
+/* Who comes for another item is through with the last one. */
+static void
+get(perfi_compiler *c, const perfi_moment *open, const perfi_moment *close)
+{
+    uint32_t queue = perfi_compile_resource(c, open->key);
+    perfi_compile_release(c, queue, open->t);
+    perfi_compile_suspension(c, open->t, close->t);
+    note_use(c, open, close);
+    perfi_compile_op(c, PERFI_OP_GET, queue)->more = close->t + 1;
 }
 
 static bool
@@ -149,23 +166,11 @@ static void
 close_bracket(perfi_compiler *c, const perfi_moment *open,
               const perfi_moment *close)
 {
-    uint32_t span = perfi_compile_span(c, open);
     switch (family(open->code)) {
-    case PERF_EVENT_ACQUIRE:
-        perfi_compile_suspension(c, open->t, close->t);
-        acquire(c, open, close->t);
-        break;
-    case PERF_EVENT_GET:
-        perfi_compile_suspension(c, open->t, close->t);
-        note_use(c, perfi_compile_resource(c, open->key), span, open->t,
-                 close->t);
-        perfi_compile_op(c, PERFI_OP_GET, perfi_compile_resource(c, open->key))
-            ->more = close->t + 1;
-        break;
+    case PERF_EVENT_ACQUIRE: acquire(c, open, close); break;
+    case PERF_EVENT_GET: get(c, open, close); break;
     case PERF_EVENT_PUT:
         perfi_compile_suspension(c, open->t, close->t);
-        note_use(c, perfi_compile_resource(c, open->key), span, open->t,
-                 close->t);
         perfi_compile_op(c, PERFI_OP_PUT, perfi_compile_resource(c, open->key));
         break;
     case PERF_EVENT_JOIN:

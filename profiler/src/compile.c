@@ -139,19 +139,26 @@ perfi_compile_resource(const perfi_compiler *c, uint64_t id)
 
 /* ---- single events ---- */
 
+void
+perfi_compile_release(perfi_compiler *c, uint32_t resource, uint64_t t)
+{
+    perfi_model *m = c->m;
+    for (size_t i = m->uses.count; i-- > c->uses;) {
+        perfi_use *use = &m->uses.item[i];
+        if (use->resource != resource || use->ops.end)
+            continue;
+        use->released = t;
+        use->ops.end = (uint32_t)m->ops.count;
+        return;
+    }
+}
+
 static void
 release(perfi_compiler *c, const perfi_moment *e)
 {
-    perfi_model *m = c->m;
     uint32_t r = perfi_compile_resource(c, e->key);
     perfi_compile_op(c, PERFI_OP_RELEASE, r);
-    for (size_t i = m->holds.count; i-- > c->held;) {
-        perfi_hold *hold = &m->holds.item[i];
-        if (hold->resource == r && !hold->ops.end) {
-            hold->ops.end = (uint32_t)m->ops.count;
-            break;
-        }
-    }
+    perfi_compile_release(c, r, e->t);
 }
 
 static void
@@ -292,7 +299,7 @@ perfi_compile(perfi_model *m, uint32_t actor)
     perfi_compiler c = {
         .m = m, .actor = actor, .a = &m->line->actors.item[actor]};
     c.moment = m->line->moments.item + c.a->first;
-    c.held = (uint32_t)m->holds.count;
+    c.uses = (uint32_t)m->uses.count;
     perfi_program *p = &m->programs[actor];
     p->ops.first = (uint32_t)m->ops.count;
     p->suspensions.first = (uint32_t)m->suspensions.count;

@@ -9,12 +9,12 @@ typedef struct perfi_compiler {
     uint32_t actor;
     const perfi_actor *a;
     const perfi_moment *moment;
-    uint32_t i;         /* the moment at hand */
-    bool running;       /* since `from` */
-    uint64_t from, cpu; /* where the segment began */
-    uint32_t import;    /* 1 + label while a module is imported */
-    bool startup;       /* and this is before the program's own work */
-    uint32_t held;      /* holds of this actor begin here in model.holds */
+    uint32_t i;                  /* the moment at hand */
+    bool running;                /* since `from` */
+    uint64_t from, cpu;          /* where the segment began */
+    uint32_t import;             /* 1 + label while a module is imported */
+    bool startup;                /* and this is before the program's own work */
+    uint32_t uses;               /* of this actor begin here in model.uses */
     perfi_list(uint32_t) open;   /* spans that began in this actor */
     perfi_list(uint32_t) before; /* WAIT_FOR: things */
     uint32_t seen_first;         /* things already waited for, in model.keys */
@@ -36,6 +36,10 @@ void perfi_compile_go_on_from(perfi_compiler *c, const perfi_moment *e);
 /** Note when the next operation waited.  Returns 1 + its number. */
 uint32_t perfi_compile_suspension(perfi_compiler *c, uint64_t from,
                                   uint64_t to);
+
+/** The newest use of a resource that is not over ends with the operations so
+ *  far. */
+void perfi_compile_release(perfi_compiler *c, uint32_t resource, uint64_t t);
 
 /* brackets.c */
 bool perfi_bracket_opens(uint32_t code);

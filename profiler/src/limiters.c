@@ -37,7 +37,7 @@ label_of_hold(perfi_model *m, uint32_t resource)
 }
 
 static bool
-only_sleeps(const perfi_model *m, const perfi_hold *h, const uint64_t *own)
+only_sleeps(const perfi_model *m, const perfi_use *h, const uint64_t *own)
 {
     uint64_t slept = 0, ran = 0;
     for (uint32_t i = h->ops.first; i < h->ops.end; i++) {
@@ -59,8 +59,8 @@ find_holds(perfi_model *m)
     for (size_t i = 0; i < m->ops.count; i++)
         if (takes_time(&m->ops.item[i]))
             own[m->ops.item[i].span] += m->ops.item[i].ns;
-    for (size_t h = 0; h < m->holds.count; h++) {
-        const perfi_hold *hold = &m->holds.item[h];
+    for (size_t h = 0; h < m->uses.count; h++) {
+        const perfi_use *hold = &m->uses.item[h];
         if (!hold->span || hold->resource == PERFI_NONE || !hold->ops.end ||
             m->line->resources.item[hold->resource].kind !=
                 PERF_RESOURCE_LOCK ||

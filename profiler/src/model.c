@@ -29,5 +29,6 @@ perfi_model_build(perfi_model *m, perfi_region *region, perf_reader *reader,
     m->wall_ns = wall_of(m);
     perfi_limiters_find(m);
     perfi_waits_settle(m);
+    perfi_own_times(m);
     perfi_queues_cut(m); /* last: programs no longer lie in one piece */
 }

@@ -64,6 +64,7 @@ typedef struct perfi_label {
     uint64_t delay_ns; /* in TIMER, SLOT and DELAY */
     uint64_t loop_ns;  /* RUN and BLOCK on a loop */
     uint64_t span_ns;  /* durations of its spans, added up */
+    uint64_t first_ns, median_ns, tail_ns; /* see perf_label */
 } perfi_label;
 
 /** Between a failed call and its next try; the time there is the call's. */
@@ -99,17 +100,13 @@ typedef struct perfi_body {
     perfi_range ops;
 } perfi_body;
 
-/** A lock held: operations first .. end of an actor. */
-typedef struct perfi_hold {
-    uint32_t actor, resource, span;
-    perfi_range ops;
-} perfi_hold;
-
-/** A wait for a resource, as it was recorded. */
+/** A resource asked for by an actor, as it was recorded. */
 typedef struct perfi_use {
-    uint32_t resource;
-    uint32_t span;
-    uint64_t from, granted, released; /* released 0: not seen */
+    uint32_t actor, resource, span;
+    uint64_t from, granted;
+    uint64_t released; /* an item of a queue: when its taker came again; 0:
+                          never seen */
+    perfi_range ops;   /* done with it; end 0: never released */
 } perfi_use;
 
 /** Permits that come one by one. */
@@ -144,7 +141,6 @@ typedef struct perfi_model {
     uint32_t *label_of_name;         /* 1 + label; 0: none yet */
     uint32_t *label_of_import;       /* likewise */
     perfi_list(perfi_retry) retries; /* by parent, actor, time */
-    perfi_list(perfi_hold) holds;
     perfi_list(perfi_use) uses;
     perfi_list(perfi_limiter) limiters;
     perfi_list(perfi_body) bodies;  /* by queue, then time */
@@ -185,6 +181,9 @@ void perfi_limiters_find(perfi_model *m);
 
 /** queues.c: what is done with an item travels with the item. */
 void perfi_queues_cut(perfi_model *m);
+
+/** own.c: how the own times of a label's spans are spread. */
+void perfi_own_times(perfi_model *m);
 
 /** cpu.c: what became of the time of a segment. */
 typedef struct perfi_spent {

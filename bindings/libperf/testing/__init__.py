@@ -1,6 +1,6 @@
-"""Help for testing agents: MockLLM, an OpenAI-compatible server with known answers, latencies and faults.
+"""Help for testing agents: a model server with known answers, latencies and faults, and an event loop in virtual time.
 
-Needs nothing but the standard library, and nothing of the rest of the package.
+MockLLM needs nothing but the standard library, and nothing of the rest of the package.
 """
 
 from .json_check import SchemaError, first_problem
@@ -11,6 +11,7 @@ from .records import RequestRecord, Summary
 from .request import Message, MockRequest, Tool
 from .script import Reply, ScriptError, load_replies
 from .text import count_tokens
+from .virtual_loop import VirtualLoop, run_virtual, work
 
 __all__ = [
     "Latency",
@@ -23,8 +24,11 @@ __all__ = [
     "ScriptError",
     "Summary",
     "Tool",
+    "VirtualLoop",
     "count_tokens",
     "first_problem",
     "load_replies",
+    "run_virtual",
     "schema_value",
+    "work",
 ]

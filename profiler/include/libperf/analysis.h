@@ -81,7 +81,11 @@ typedef struct perf_label {
     uint64_t delay_ns; /* timers and I/O */
     uint64_t loop_ns;  /* CPU and blocking while on an event loop */
     uint64_t span_ns;  /* durations of the spans */
-    uint64_t gap_ns; /* rate limit found in it: time between grants; 0: none */
+    uint64_t gap_ns;   /* time between grants of a limit in it; 0: none */
+    /* of its spans' own times, without what is inside their children: */
+    uint64_t first_ns;  /* the earliest one */
+    uint64_t median_ns; /* lower median */
+    uint64_t tail_ns;   /* sum of what is above five medians, medians off */
 } perf_label;
 
 /** Errors: PERF_ERR_INVALID, PERF_ERR_NOT_FOUND. */
