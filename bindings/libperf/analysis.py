@@ -1,0 +1,329 @@
+"""What a recording says about time: the C core's analysis and its replays, as Python objects.
+
+What is made of it for people (classes, advice) is in bottlenecks.py.
+"""
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+from ._core import ffi, lib
+from ._handle import Handle
+from .errors import NotFoundError, PerfError, check
+from .names import Kind
+from .reader import Reader
+
+if TYPE_CHECKING:
+    from .bottlenecks import Bottleneck
+
+__all__ = ["Analysis", "Label", "Prediction", "Resource", "what_if"]
+
+RELIABLE_ERROR = 0.05  # of the unchanged replay; above it a what-if is not to be trusted
+LOTTERY_SEEDS = 9  # replays that are averaged when threads fought for the interpreter lock
+EVER = 2**64 - 1
+
+RESOURCE_KINDS = {
+    lib.PERF_RESOURCE_SEMAPHORE: "semaphore",
+    lib.PERF_RESOURCE_LOCK: "lock",
+    lib.PERF_RESOURCE_QUEUE: "queue",
+    lib.PERF_RESOURCE_EXECUTOR: "executor",
+}
+LABEL_KINDS = {lib.PERF_LABEL_NONE: "none", lib.PERF_LABEL_LIMIT: "limit", lib.PERF_LABEL_IMPORT: "import"}
+
+Change = tuple[int, int, float]  # PERF_CHANGE_…, number of a label or resource, factor
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """What time is attributed to: the spans of one name, the imports of one package. Seconds, over all tasks."""
+
+    number: int
+    kind: str  # a kind of span ("llm", "node", …), "import", "none" (code outside spans), "limit" (time limits)
+    name: str
+    calls: int
+    retried: int
+    cpu: float
+    block: float
+    delay: float
+    loop: float  # of cpu and block: on an event loop
+    span: float
+    gap: float  # of a rate limit found in it; 0: none
+    first: float
+    median: float
+    tail: float
+
+    @property
+    def total(self) -> float:
+        """Time of its own, without what is inside other spans."""
+        return self.cpu + self.block + self.delay
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """Semaphores, locks, queues or executors of one name. Seconds, over all tasks."""
+
+    numbers: tuple[int, ...]
+    kind: str
+    name: str
+    where: str  # "file.py:12", or empty
+    capacity: int  # of one of them; 0: an unbounded queue
+    workers: int
+    sleeps: bool  # a lock that is held in order to sleep
+    uses: int
+    waited: float
+    held: float
+    contended: int
+
+
+class Prediction(float):
+    """A share of the wall that a change would save, 0.25 for a quarter; and how it was found. Seconds."""
+
+    before: float
+    after: float
+    reliable: bool
+
+    def __new__(cls, gain: float, before: float, after: float, reliable: bool) -> Self:
+        self = super().__new__(cls, gain)
+        self.before, self.after, self.reliable = before, after, reliable
+        return self
+
+
+class Analysis(Handle):
+    """The analysis of what one process recorded in profiling mode.
+
+    >>> analysis = libperf.Analysis("agent.perf")           # written by `libperf run --trace agent.perf`
+    >>> analysis.bottlenecks[0]
+    >>> analysis.what_if({"llm:summarise": 0.5, "semaphore:db": {"capacity": 2}})
+
+    source:      a trace or segment file, or a Reader of one
+    since, until: only events in between, nanoseconds of the monotonic clock
+    NotFoundError: there are no scheduler events, because the program did not run in profiling mode.
+    Threads: one at a time.
+    """
+
+    __slots__ = (
+        "_cache",
+        "_reader",
+        "actors",
+        "events",
+        "info",
+        "labels",
+        "lag",
+        "lock_wait",
+        "lost",
+        "lottery",
+        "replayed",
+        "resources",
+        "startup",
+        "stuck",
+        "threads",
+        "wall",
+    )
+
+    def __init__(self, source: "Reader | str | os.PathLike[str]", *, since: int = 0, until: int = EVER) -> None:
+        reader = source if isinstance(source, Reader) else Reader(source)
+        self._reader = reader  # names are read out of it, as long as this lives
+        out = ffi.new("perf_analysis **")
+        code = lib.perf_analysis_create_blocking(reader._get(), since, until, ffi.NULL, out)
+        if code == lib.PERF_ERR_NOT_FOUND:
+            raise NotFoundError(
+                f"{reader.path or 'this process'} holds no scheduler events: run the program by `libperf run`, "
+                "with LIBPERF_PROFILE=1, or inside `with libperf.Profiler():`"
+            )
+        check(code, f"analysing {reader.path or 'this process'}")
+        super().__init__(out[0], lib.perf_analysis_destroy)
+        self.info = reader.info
+        raw = ffi.new("perf_analysis_info *")
+        check(lib.perf_analysis_info_get(self._get(), raw), "info")
+        self.events: int = raw.events
+        self.actors: int = raw.actors
+        self.threads: int = raw.threads
+        self.lost: int = raw.lost
+        self.stuck = bool(raw.stuck)
+        self.lottery = bool(raw.lottery)
+        self.wall: float = raw.wall_ns / 1e9
+        self.startup: float = raw.startup_ns / 1e9
+        self.lag: float = raw.lag_ns / 1e9
+        self.lock_wait: float = raw.lock_wait_ns / 1e9
+        self.labels = [self._label(number) for number in range(raw.labels)]
+        self.resources = self._merge([self._resource(number) for number in range(raw.resources)])
+        self._cache: dict[str, Any] = {}
+        self.replayed = self.replay()
+
+    # ---- what was recorded ----
+
+    def _text(self, name: int) -> str:
+        names = self._reader.names
+        return names[name].text if name < len(names) else ""
+
+    def _label(self, number: int) -> Label:
+        raw = ffi.new("perf_label *")
+        check(lib.perf_analysis_label(self._get(), number, raw), "label")
+        names = self._reader.names
+        if raw.kind == lib.PERF_LABEL_SPAN:
+            kind = (names[raw.name].kind if raw.name < len(names) else Kind.SPAN).name.lower()
+        else:
+            kind = LABEL_KINDS.get(raw.kind, "hold")
+        name = self._text(raw.name) if kind not in ("none", "limit", "hold") else ""
+        if kind == "import":
+            name = f"import {name.partition('.')[0]}"
+        times = (
+            getattr(raw, f"{field}_ns") / 1e9
+            for field in ("cpu", "block", "delay", "loop", "span", "gap", "first", "median", "tail")
+        )
+        return Label(number, kind, name, raw.calls, raw.retried, *times)
+
+    def _resource(self, number: int) -> Resource:
+        raw = ffi.new("perf_resource_use *")
+        check(lib.perf_analysis_resource(self._get(), number, raw), "resource")
+        return Resource(
+            numbers=(number,),
+            kind=RESOURCE_KINDS.get(raw.kind, "resource"),
+            name=self._text(raw.name),
+            where=self._text(raw.where),
+            capacity=raw.capacity,
+            workers=raw.workers,
+            sleeps=bool(raw.sleeps),
+            uses=raw.uses,
+            waited=raw.waited_ns / 1e9,
+            held=raw.held_ns / 1e9,
+            contended=raw.contended,
+        )
+
+    @staticmethod
+    def _merge(resources: list[Resource]) -> list[Resource]:
+        """One made for each request, on the same line, is one resource to the reader."""
+        merged: dict[tuple[str, str], Resource] = {}
+        for one in resources:
+            if not one.name:
+                continue
+            known = merged.get((one.kind, one.name))
+            if known is not None:
+                one = Resource(
+                    (*known.numbers, *one.numbers),
+                    one.kind,
+                    one.name,
+                    known.where,
+                    max(known.capacity, one.capacity),
+                    known.workers + one.workers,
+                    known.sleeps or one.sleeps,
+                    known.uses + one.uses,
+                    known.waited + one.waited,
+                    known.held + one.held,
+                    known.contended + one.contended,
+                )
+            merged[one.kind, one.name] = one
+        return list(merged.values())
+
+    # ---- what is made of it ----
+
+    @property
+    def bottlenecks(self) -> "list[Bottleneck]":
+        """What slows the program, the largest gain first."""
+        if "bottlenecks" not in self._cache:
+            from .bottlenecks import find_bottlenecks
+
+            self._cache["bottlenecks"] = find_bottlenecks(self)
+        found: list[Bottleneck] = self._cache["bottlenecks"]
+        return found
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Elasticities by name; see bottlenecks.shares()."""
+        from .bottlenecks import shares
+
+        return shares(self)
+
+    # ---- replays ----
+
+    @property
+    def self_replay_error(self) -> float:
+        """How far the replay of the unchanged run is from the measured wall, 0.014 for 1.4 %."""
+        return abs(self.replayed - self.wall) / self.wall if self.wall else 0.0
+
+    @property
+    def reliable(self) -> bool:
+        """Whether a what-if can be trusted: nothing was lost, and the unchanged run replays as it was."""
+        return not self.stuck and not self.lost and self.self_replay_error <= RELIABLE_ERROR
+
+    def replay(self, changes: list[Change] | None = None, sample: int = 0) -> float:
+        """Seconds that the program takes with these changes. `sample`: see perf_analysis_replay_blocking()."""
+        changes = changes or []
+        raw = ffi.new("perf_change[]", [{"kind": k, "what": w, "factor": f} for k, w, f in changes])
+        out = ffi.new("uint64_t *")
+        total = 0
+        seeds = LOTTERY_SEEDS if self.lottery else 1
+        for seed in range(seeds):
+            code = lib.perf_analysis_replay_blocking(self._get(), raw, len(changes), seed, sample, out)
+            check(code, f"replay with {changes!r}")
+            total += out[0]
+        return total / seeds / 1e9
+
+    def gain(self, changes: list[Change], sample: int = 0) -> float:
+        """Share of the wall that the changes save."""
+        before = self.replay(sample=sample) if sample else self.replayed
+        return (before - self.replay(changes, sample)) / before if before else 0.0
+
+    def what_if(self, changes: dict[str, Any]) -> Prediction:
+        """What would these changes save, all together?
+
+        >>> analysis.what_if({"llm:summarise": 0.5, "semaphore:db": {"capacity": 2}})
+        0.2134
+
+        A span, node or import by its name or "kind:name": by what its own time is multiplied. A semaphore or executor:
+        {"capacity": n}; a queue: {"workers": n}, twice what there are; a lock: {"hold": 0.5}, what holders do while
+        others wait takes half as long. "rate limit in NAME": by what the time between grants is multiplied.
+        KeyError names what there is; ValueError says what is wrong with a value.
+        """
+        wanted = [change for name, value in changes.items() for change in self._changes(name, value)]
+        after = self.replay(wanted)
+        gain = (self.replayed - after) / self.replayed if self.replayed else 0.0
+        return Prediction(gain, self.replayed, after, self.reliable)
+
+    def _changes(self, name: str, value: Any) -> list[Change]:
+        kind, _, bare = name.partition(":")
+        for label in self.labels:
+            if label.gap and name == f"rate limit in {label.name}":
+                return [(lib.PERF_CHANGE_GAP, label.number, _factor(name, value))]
+            if label.name and (label.name == name or (label.kind == kind and label.name == bare)):
+                return [(lib.PERF_CHANGE_TIME, label.number, _factor(name, value))]
+        for resource in self.resources:
+            if resource.name == name or (resource.kind == kind and resource.name == bare):
+                factor = _resource_factor(resource, name, value)
+                return [(lib.PERF_CHANGE_CAPACITY, number, factor) for number in resource.numbers]
+        known = [f"{label.kind}:{label.name}" for label in self.labels if label.name]
+        known += [f"{resource.kind}:{resource.name}" for resource in self.resources]
+        raise KeyError(f"nothing was recorded under {name!r}; there are: {', '.join(known) or 'no names'}")
+
+
+def _factor(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1000:
+        raise ValueError(f"{name!r}: {value!r} is no factor; 0.5 means half the time, 0 none at all")
+    return float(value)
+
+
+def _resource_factor(resource: Resource, name: str, value: Any) -> float:
+    word = {"queue": "workers", "lock": "hold"}.get(resource.kind, "capacity")
+    wanted = value.get(word) if isinstance(value, dict) and len(value) == 1 else None
+    if isinstance(wanted, bool) or not isinstance(wanted, (int, float)):
+        raise ValueError(f"{name!r}: {value!r} is no change of a {resource.kind}; use {{{word!r}: …}}")
+    if resource.kind == "lock" and wanted != 0.5:
+        raise ValueError(f"{name!r}: only {{'hold': 0.5}} can be replayed, not {wanted!r}")
+    if resource.kind == "queue" and wanted != 2 * resource.workers:
+        raise ValueError(f"{name!r}: only twice the {resource.workers} workers can be replayed, not {wanted!r}")
+    if resource.kind in ("semaphore", "executor") and (wanted < 1 or wanted != int(wanted)):
+        raise ValueError(f"{name!r}: a capacity is 1 or more, not {wanted!r}")
+    return wanted / resource.capacity if resource.kind in ("semaphore", "executor") else 2.0
+
+
+def what_if(trace: "Analysis | Reader | str | os.PathLike[str]", changes: dict[str, Any]) -> Prediction:
+    """What would these changes save? `trace`: a trace file, a Reader, or an Analysis; see Analysis.what_if().
+
+    >>> libperf.what_if("agent.perf", {"llm:summarise": 0.5, "semaphore:db": {"capacity": 2}})
+    """
+    if isinstance(trace, Analysis):
+        return trace.what_if(changes)
+    if not isinstance(trace, (Reader, str, os.PathLike)):
+        raise PerfError(f"what_if({trace!r}): expected a trace file, a Reader or an Analysis")
+    with Analysis(trace) as analysis:
+        return analysis.what_if(changes)

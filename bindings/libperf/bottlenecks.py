@@ -1,0 +1,233 @@
+"""Bottlenecks: what slows a program, how much each fix would save, and how sure that is."""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from . import classes
+from ._core import lib
+from .analysis import Analysis, Change, Label, Resource
+from .classes import Evidence, Thresholds
+
+__all__ = ["Bottleneck", "find_bottlenecks"]
+
+BOOTSTRAP = 12  # replays with durations drawn anew, for the interval
+BOOTSTRAP_FINDINGS = 10  # the interval is for the first ones
+BUDGET_S = 5.0  # of replays for intervals; a large recording gets fewer
+SHARE_STEP = 1e-3  # elasticity: how much faster, for the share
+SHARE_STEP_LOTTERY = 0.1  # where replays differ by chance
+
+
+@dataclass(frozen=True, slots=True)
+class Bottleneck:
+    """One finding. `gain`, `share`: of the wall, 0..1."""
+
+    name: str  # as the user wrote it
+    kind: str  # "llm", "node", "span", …, "semaphore", "lock", "queue", "executor", "limiter", "import"
+    category: str  # its class; docs/bottlenecks.md
+    where: str  # "file.py:12", or empty
+    share: float  # elasticity: one per cent less of it saves this share of a per cent
+    gain: float  # what `fix` saves
+    gain_low: float  # 5 % and 95 % of replays with durations drawn anew from those recorded
+    gain_high: float
+    reliable: bool
+    fix: dict[str, Any]
+    why: str
+    advice: str
+    ties: tuple[str, ...] = ()  # others whose gain is the same
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, as `--json` writes it (docs/json.md)."""
+        return {
+            "name": self.name,
+            "kind": self.kind,
+            "class": self.category,
+            "where": self.where,
+            "share": round(self.share, 4),
+            "fix": self.fix,
+            "gain": round(self.gain, 4),
+            "gain_low": round(self.gain_low, 4),
+            "gain_high": round(self.gain_high, 4),
+            "reliable": self.reliable,
+            "why": self.why,
+            "advice": self.advice,
+            "ties": list(self.ties),
+        }
+
+
+@dataclass(slots=True)
+class _Candidate:
+    """Something that can be changed, while its row is being made."""
+
+    name: str
+    kind: str
+    where: str
+    changes: list[Change]
+    fix: dict[str, Any]
+    share: float
+    gain: float
+    evidence: Evidence
+    is_resource: bool = False
+    low: float = 0.0
+    high: float = 0.0
+
+
+def find_bottlenecks(analysis: Analysis, thresholds: Thresholds | None = None) -> list[Bottleneck]:
+    """Everything whose change would save time, the largest gain first; of equal ones resources first."""
+    thresholds = thresholds or Thresholds()
+    found = [*_labels(analysis, thresholds), *_limiters(analysis), *_resources(analysis, thresholds)]
+    groups = _in_order(_best_of_name(found), thresholds.tie)
+    _intervals(analysis, [one for group in groups for one in group][:BOOTSTRAP_FINDINGS])
+    return [_row(one, group, analysis.reliable) for group in groups for one in group]
+
+
+def shares(analysis: Analysis) -> dict[str, float]:
+    """Elasticities by name: together they are 1 where the program scales as a whole; more means queueing, less that
+    something is not explained by any name. "(no span)" is code outside spans."""
+    found: dict[str, float] = {}
+    for label in analysis.labels:
+        if label.kind in ("limit", "hold") or not label.total:
+            continue
+        name = label.name or "(no span)"
+        found[name] = found.get(name, 0.0) + _share(analysis, label)
+    for label in analysis.labels:  # a lock that is held in order to sleep
+        if label.kind == "hold" and label.total:
+            found["(rate limits)"] = found.get("(rate limits)", 0.0) + _share(analysis, label)
+    found["(unexplained)"] = 1.0 - sum(found.values())
+    return found
+
+
+def _share(analysis: Analysis, label: Label) -> float:
+    step = SHARE_STEP_LOTTERY if analysis.lottery else SHARE_STEP
+    return analysis.gain([(lib.PERF_CHANGE_TIME, label.number, 1 - step)]) / step
+
+
+def _labels(analysis: Analysis, t: Thresholds) -> list[_Candidate]:
+    found = []
+    for label in analysis.labels:
+        if not label.name or label.total < t.listed * analysis.replayed:
+            continue
+        factor = 0.0 if label.kind == "import" else 0.5
+        changes = [(lib.PERF_CHANGE_TIME, label.number, factor)]
+        action = "move to start" if label.kind == "import" else "faster"
+        found.append(
+            _Candidate(
+                name=label.name,
+                kind=label.kind,
+                where="",
+                changes=changes,
+                fix={"action": action, "from": 1.0, "to": factor},
+                share=_share(analysis, label),
+                gain=analysis.gain(changes),
+                evidence=classes.of_label(label, analysis, t),
+            )
+        )
+    return found
+
+
+def _limiters(analysis: Analysis) -> list[_Candidate]:
+    found = []
+    for label in analysis.labels:
+        if not label.gap:
+            continue
+        changes = [(lib.PERF_CHANGE_GAP, label.number, 0.5)]
+        gain = analysis.gain(changes)
+        found.append(
+            _Candidate(
+                name=f"rate limit in {label.name}",
+                kind="limiter",
+                where="",
+                changes=changes,
+                fix={"action": "rate", "from": round(1 / label.gap, 3), "to": round(2 / label.gap, 3)},
+                share=max(0.0, gain),
+                gain=gain,
+                evidence=classes.of_limiter(label),
+                is_resource=True,
+            )
+        )
+    return found
+
+
+def _resources(analysis: Analysis, t: Thresholds) -> list[_Candidate]:
+    found = []
+    for resource in analysis.resources:
+        if not resource.uses or (resource.kind == "queue" and not resource.workers):
+            continue
+        changes = [(lib.PERF_CHANGE_CAPACITY, number, 2.0) for number in resource.numbers]
+        gain = analysis.gain(changes) if resource.waited or resource.kind == "queue" else 0.0
+        found.append(
+            _Candidate(
+                name=resource.name,
+                kind=resource.kind,
+                where=resource.where,
+                changes=changes,
+                fix=_fix(resource),
+                share=max(0.0, gain),
+                gain=gain,
+                evidence=classes.of_resource(resource, gain, analysis, t),
+                is_resource=True,
+            )
+        )
+    return found
+
+
+def _fix(resource: Resource) -> dict[str, Any]:
+    if resource.kind == "lock":
+        return {"action": "hold", "from": 1.0, "to": 0.5}
+    if resource.kind == "queue":
+        return {"action": "workers", "from": resource.workers, "to": 2 * resource.workers}
+    return {"action": "capacity", "from": resource.capacity, "to": 2 * resource.capacity}
+
+
+def _best_of_name(found: list[_Candidate]) -> list[_Candidate]:
+    """A semaphore may have the name of what it guards: the row with the larger gain stands for it."""
+    best: dict[str, _Candidate] = {}
+    for one in found:
+        known = best.get(one.name)
+        if known is None or one.gain > known.gain:
+            best[one.name] = one
+    return list(best.values())
+
+
+def _in_order(found: list[_Candidate], tie: float) -> list[list[_Candidate]]:
+    """By gain, in groups of equal gains; in a group resources first, since they are the cheaper fix."""
+    groups: list[list[_Candidate]] = []
+    for one in sorted(found, key=lambda one: -one.gain):
+        if groups and one.gain > tie and groups[-1][0].gain - one.gain <= tie:
+            groups[-1].append(one)
+        else:
+            groups.append([one])
+    return [sorted(group, key=lambda one: not one.is_resource) for group in groups]
+
+
+def _intervals(analysis: Analysis, found: list[_Candidate]) -> None:
+    """5 % and 95 % of gains in replays whose durations are drawn anew from those that were recorded."""
+    gains: list[list[float]] = [[one.gain] for one in found]
+    start = time.monotonic()
+    for sample in range(1, BOOTSTRAP + 1):
+        if time.monotonic() - start > BUDGET_S:
+            break
+        before = analysis.replay(sample=sample)
+        for one, known in zip(found, gains, strict=True):
+            known.append((before - analysis.replay(one.changes, sample)) / before if before else 0.0)
+    for one, known in zip(found, gains, strict=True):
+        known.sort()
+        one.low, one.high = known[round(0.05 * (len(known) - 1))], known[round(0.95 * (len(known) - 1))]
+
+
+def _row(one: _Candidate, group: list[_Candidate], reliable: bool) -> Bottleneck:
+    return Bottleneck(
+        name=one.name,
+        kind=one.kind,
+        category=one.evidence.category,
+        where=one.where,
+        share=one.share,
+        gain=one.gain,
+        gain_low=min(one.low, one.gain),
+        gain_high=max(one.high, one.gain),
+        reliable=reliable,
+        fix=one.fix,
+        why=one.evidence.why,
+        advice=one.evidence.advice,
+        ties=tuple(other.name for other in group if other is not one),
+    )

@@ -1,0 +1,164 @@
+"""What kind of bottleneck a finding is, why, and what helps: one table of thresholds, one function a side.
+
+docs/bottlenecks.md explains each class in three sentences.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .analysis import Analysis, Label, Resource
+
+__all__ = ["Evidence", "Thresholds"]
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """When a finding belongs to a class. Shares are of the wall unless something else is said."""
+
+    listed: float = 0.002  # own time that is worth a row
+    tie: float = 0.01  # gains closer than this are equal
+    saturated_use: float = 0.8  # of the capacity, in use
+    saturated_wait: float = 1.0  # waiting, in times of holding
+    convoy_use: float = 0.5  # a lock less in use than this, with more waiting than holding
+    undersized_gain: float = 0.05
+    loop_lag: float = 0.1  # ready tasks that the loop had no time for
+    loop_own: float = 0.5  # of a name's own time, on the loop
+    lock_wait: float = 0.1  # threads that waited for the interpreter lock
+    cpu_own: float = 0.5  # of a name's own time, on the CPU
+    retried: float = 0.05  # of the calls
+    tail_own: float = 0.5  # of a name's own time, beyond five medians
+    tail_calls: int = 20
+    first_own: float = 0.25  # of a name's own time, in its first call
+    first_medians: float = 3.0
+    first_wall: float = 0.05
+    barrier_wall: float = 0.1  # that siblings of a graph's step waited for one
+    growth_bytes: int = 32 << 20  # of the resident memory, while a name was at work
+    growth_own: float = 0.5  # of all growth
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """A class, what speaks for it, and what helps."""
+
+    category: str
+    why: str
+    advice: str
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.2f} s" if value >= 1 else f"{value * 1e3:.3g} ms"
+
+
+def _percent(share: float) -> str:
+    return f"{share * 100:.0f} %"
+
+
+def of_label(label: "Label", analysis: "Analysis", t: Thresholds) -> Evidence:
+    """The class of time that is attributed to a name."""
+    wall, total = analysis.wall or 1.0, label.total or 1.0
+    if label.kind == "import":
+        return Evidence(
+            "first-use",
+            f"imported inside a call: {_seconds(total)}",
+            f"do it when the program starts: put `{label.name}` at the top of the file, or call it once at start-up",
+        )
+    if label.kind == "graph":
+        return Evidence(
+            "framework-gap",
+            f"{_seconds(total)} in {label.name} itself, outside its nodes",
+            "fewer, larger nodes; a smaller state; a checkpointer that writes less often",
+        )
+    if label.retried > max(0, t.retried * label.calls):
+        return Evidence(
+            "retry",
+            f"{label.retried} of {label.calls} calls were tried again after an error",
+            f"make {label.name} succeed the first time, or wait less between tries: @libperf.resilient(retries=…)",
+        )
+    if label.loop > t.loop_own * total and analysis.lag > t.loop_lag * wall:
+        how = "CPU work" if label.cpu > label.block else "a blocking call"
+        return Evidence(
+            "loop-bound",
+            f"{how} in a coroutine: other tasks were ready for {_seconds(analysis.lag)} in all",
+            f"await asyncio.to_thread({label.name}, …), or an awaitable version of what it calls",
+        )
+    if label.cpu > t.cpu_own * total and analysis.threads > 1 and analysis.lock_wait > t.lock_wait * wall:
+        return Evidence(
+            "gil-bound",
+            f"threads waited {_seconds(analysis.lock_wait)} for the interpreter lock",
+            f"run {label.name} in processes (ProcessPoolExecutor), or in a library that frees the lock",
+        )
+    beyond = label.first - label.median
+    if (
+        label.calls > 1
+        and label.first > t.first_medians * label.median
+        and beyond > t.first_own * total
+        and beyond > t.first_wall * wall
+    ):
+        return Evidence(
+            "first-use",
+            f"the first call took {_seconds(label.first)}, later ones {_seconds(label.median)}",
+            f"call {label.name} once when the program starts, or build what it needs there",
+        )
+    if label.calls >= t.tail_calls and label.tail > t.tail_own * total:
+        return Evidence(
+            "slow-tail",
+            f"half of the calls take {_seconds(label.median)}; a few take most of the time",
+            f"a time limit and a second try for {label.name}: asyncio.timeout(…), or hedged requests",
+        )
+    return Evidence("critical", _critical(label), _faster(label))
+
+
+def _critical(label: "Label") -> str:
+    if label.calls > 1:
+        return f"{label.calls} calls, {_seconds(label.total)} of their own"
+    return f"{_seconds(label.total)} of its own"
+
+
+def _faster(label: "Label") -> str:
+    if label.kind == "llm":
+        return f"a smaller model or shorter answers for {label.name}; cache repeated calls; start it earlier"
+    if label.calls >= 8:
+        return f"batch the {label.calls} calls of {label.name}, run them side by side, or cache repeated ones"
+    return f"make {label.name} faster, start it earlier, or cache it: @libperf.cached"
+
+
+def of_resource(resource: "Resource", gain: float, analysis: "Analysis", t: Thresholds) -> Evidence:
+    """The class of something with a capacity."""
+    wall = analysis.wall or 1.0
+    places = (resource.workers if resource.kind == "queue" else resource.capacity * len(resource.numbers)) or 1
+    use = resource.held / (places * wall)
+    waits = resource.waited / resource.held if resource.held else 0.0
+    why = f"in use {_percent(min(1.0, use))} of the time"
+    if resource.kind != "queue":
+        why += f", waiting/holding {waits:.1f}"
+    advice = _more(resource)
+    if resource.sleeps:
+        return Evidence("rate-limited", "held in order to sleep: one caller at a time, at even gaps", advice)
+    if use >= t.saturated_use and (resource.kind == "queue" or waits >= t.saturated_wait):
+        return Evidence("saturated", why, advice)
+    if resource.kind == "lock" and use < t.convoy_use and waits > 1:
+        return Evidence("convoy", f"{why}: all come at the same moment", advice)
+    if gain >= t.undersized_gain:
+        return Evidence("undersized", why, advice)
+    return Evidence("idle", why, "nothing to gain here")
+
+
+def _more(resource: "Resource") -> str:
+    name = f"{resource.kind} {resource.name!r}"
+    if resource.kind == "lock":
+        if resource.sleeps:
+            return f"raise the rate that {name} stands for, or ask for a higher quota"
+        return f"hold {name} for a shorter time: move what needs no lock out of it"
+    if resource.kind == "queue":
+        return f"more workers for {name}: {resource.workers} → {2 * resource.workers}"
+    return f"raise {name} from {resource.capacity} to {2 * resource.capacity}, if what is behind it can take that"
+
+
+def of_limiter(label: "Label") -> Evidence:
+    """The class of a limiter that is known by its rhythm only."""
+    return Evidence(
+        "rate-limited",
+        f"one grant every {_seconds(label.gap)}, whenever callers come",
+        "raise the rate or the quota; or batch, so that fewer calls need a grant",
+    )
