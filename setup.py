@@ -75,9 +75,19 @@ core_module = Extension(
     extra_link_args=[f"-Wl,-rpath,{ORIGIN}"],
 )
 
+scheduler_module = Extension(
+    "libperf._scheduler",
+    ["bindings/libperf/_scheduler.c", "bindings/libperf/_scheduler_loop.c"],
+    depends=[*core_module.depends, "bindings/libperf/_scheduler.h"],
+    include_dirs=[INCLUDE],
+    libraries=["perfcore"],
+    extra_compile_args=["-std=c11", "-fvisibility=hidden"],
+    extra_link_args=[f"-Wl,-rpath,{ORIGIN}"],
+)
+
 setup(
     version=VERSION,
     setup_requires=[] if shutil.which("cmake") else ["cmake>=3.25"],  # the build backend reports it as a requirement
-    ext_modules=[core_module],
+    ext_modules=[core_module, scheduler_module],
     cmdclass={"build_ext": BuildExt, "build_py": BuildPy},
 )

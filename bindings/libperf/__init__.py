@@ -10,6 +10,7 @@
 Or change nothing, and run `libperf run app.py`.
 """
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from . import errors
@@ -28,21 +29,28 @@ from .tracing import trace
 if TYPE_CHECKING:
     from .executor import ContextExecutor
     from .monitor import PerformanceMonitor
+    from .profiler import Profiler
     from .reader import Reader
     from .reporting import Report, report, snapshot
+    from .resources import BoundedSemaphore, Lock, Queue, Semaphore
 
 __version__: str = _ffi.string(_lib.perf_version()).decode()
 
 __all__ = [
+    "BoundedSemaphore",
     "ContextExecutor",
     "Counter",
     "Gauge",
     "Histogram",
     "Kind",
+    "Lock",
     "PerfError",
     "PerformanceMonitor",
+    "Profiler",
+    "Queue",
     "Reader",
     "Report",
+    "Semaphore",
     "SlowCall",
     "Span",
     "Timing",
@@ -64,10 +72,15 @@ __all__ = [
 
 # What a traced program does not need is imported when it is asked for.
 _LATER = {
+    "BoundedSemaphore": "resources",
     "ContextExecutor": "executor",
+    "Lock": "resources",
     "PerformanceMonitor": "monitor",
+    "Profiler": "profiler",
+    "Queue": "resources",
     "Reader": "reader",
     "Report": "reporting",
+    "Semaphore": "resources",
     "report": "reporting",
     "snapshot": "reporting",
 }
@@ -85,3 +98,7 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
+
+
+if os.environ.get("LIBPERF_PROFILE", "0") not in ("", "0"):
+    __getattr__("Profiler")().start()

@@ -135,13 +135,21 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
 
 
 def test_what_the_wheel_contains(built: Built) -> None:
-    """Modules, stubs, the marker for type checkers, the extension and the core; no C, no tests, nothing else."""
+    """Modules, stubs, the marker for type checkers, the extensions and the core; no C, no tests, nothing else."""
     names = names_in(built.wheel)
     own = {name for name in names if name.startswith("libperf/")}
     assert {name.split("/")[0] for name in names} == {"libperf", f"libperf-{VERSION}.dist-info"}
     compiled = sorted(name for name in own if name.endswith(".so"))
-    assert [re.sub(r"_core\..+", "_core", name) for name in compiled] == ["libperf/_core", "libperf/libperfcore.so"]
-    sources = {name.removeprefix("bindings/") for name in built.files if name.startswith("bindings/libperf/")}
+    assert [name.partition(".")[0] for name in compiled] == [
+        "libperf/_core",
+        "libperf/_scheduler",
+        "libperf/libperfcore",
+    ]
+    sources = {
+        name.removeprefix("bindings/")
+        for name in built.files
+        if re.match(r"bindings/libperf/.+\.(py|pyi|typed)$", name)
+    }
     assert own - set(compiled) == sources
     assert {"libperf/py.typed", "libperf/_core.pyi", "libperf/testing/__init__.py"} <= own
     assert f"libperf-{VERSION}.dist-info/licenses/LICENSE" in names
@@ -167,22 +175,23 @@ def test_what_the_sdist_contains(built: Built) -> None:
 
 @pytest.mark.skipif(shutil.which("readelf") is None, reason="needs binutils")
 def test_the_core_is_found_beside_the_extension(built: Built) -> None:
-    """The extension looks for the core in its own folder; neither names the place where it was built."""
+    """The extensions look for the core in their own folder; none names the place where it was built."""
     for library in (built.from_wheel.site / "libperf").glob("*.so"):
         dynamic = call("readelf", "-d", library, cwd=built.from_wheel.folder)
         paths = ":".join(re.findall(r"R(?:UN)?PATH\).*\[(.*)\]", dynamic)).split(":")
-        assert ("$ORIGIN" in paths) == library.name.startswith("_core")
+        assert ("$ORIGIN" in paths) == library.name.startswith("_")
         assert [path for path in paths if "packaging" in path or str(ROOT) in path] == []
         assert "STATIC_TLS" not in dynamic  # or a Python process with many modules could not load it
 
 
 @pytest.mark.skipif(shutil.which("nm") is None, reason="needs binutils")
 def test_exported_symbols(built: Built) -> None:
-    """The extension exports its entry alone, the core perf_ functions alone: no malloc, nothing of jemalloc."""
+    """An extension exports its entry alone, the core perf_ functions alone: no malloc, nothing of jemalloc."""
     for library in (built.from_wheel.site / "libperf").glob("*.so"):
         lines = call("nm", "-D", "--defined-only", library, cwd=built.from_wheel.folder).splitlines()
         names = [line.split()[-1] for line in lines]
-        expected = r"PyInit__core|_cffi_pypyinit__core" if library.name.startswith("_core") else r"perf_\w+"
+        module = library.name.partition(".")[0]
+        expected = rf"(PyInit_|_cffi_pypyinit_){module}" if module.startswith("_") else r"perf_\w+"
         assert names != []
         assert [name for name in names if not re.fullmatch(expected, name)] == []
 
@@ -196,7 +205,7 @@ def test_the_installed_package_works(built: Built, source: str) -> None:
     assert (out["version"], out["calls"]) == (VERSION, {"work": 3})
     assert Path(out["file"]).parent == venv.site / "libperf"
     assert {Path(path).parent for path in out["libraries"]} == {venv.site / "libperf"}
-    assert len(out["libraries"]) == 2
+    assert len(out["libraries"]) == 3
     report = json.loads((venv.folder / "out.json").read_text())
     assert report["program"]["exit_status"] == 3
     assert [(row["name"], row["calls"]) for row in report["operations"]] == [("work", 3)]

@@ -2,6 +2,7 @@
 `libperf run` starts this file in a process of its own, so that it can report whatever becomes of the program."""
 
 import io
+import os
 import pkgutil
 import runpy
 import sys
@@ -18,6 +19,8 @@ def main() -> None:
     import libperf
 
     libperf.instrument()
+    if os.environ.get("LIBPERF_PROFILE") is None:  # else it is on already, or not wanted
+        libperf.Profiler().start()
     # Ours ends here: threads and exit functions of the program find its own __main__, also after its last line.
     module = sys.modules["__main__"] = ModuleType("__main__")
     module.__dict__["__builtins__"] = sys.modules["builtins"]

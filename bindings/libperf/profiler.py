@@ -1,0 +1,67 @@
+"""`libperf.Profiler`: the time in which everything that the schedulers do is recorded."""
+
+import threading
+from types import TracebackType
+from typing import Any, ClassVar, Self
+
+from ._core import lib
+from .errors import StartedError
+
+__all__ = ["Profiler"]
+
+
+class Profiler:
+    """Record what tasks, threads, locks, queues and executors do, for `analyze()`.
+
+    >>> with libperf.Profiler() as profiler:
+    ...     asyncio.run(main())
+    >>> profiler.analyze()
+
+    One at a time in a process; a second start() raises StartedError. Everything libperf replaces in asyncio, threading
+    and so on is put back by stop(). `libperf run` and LIBPERF_PROFILE=1 start one before the program's first line.
+    """
+
+    _lock: ClassVar[threading.Lock] = threading.Lock()
+    _now: ClassVar["Profiler | None"] = None
+
+    def __init__(self) -> None:
+        self.since_ns = self.until_ns = 0  # of the monotonic clock; 0: not started, still running
+
+    @property
+    def running(self) -> bool:
+        return Profiler._now is self
+
+    def start(self) -> Self:
+        from . import watch
+
+        with Profiler._lock:
+            if Profiler._now is not None:
+                raise StartedError("a Profiler is running already: stop() that one first, there is one at a time")
+            self.since_ns, self.until_ns = lib.perf_clock_now_ns(), 0
+            watch.start()
+            Profiler._now = self
+        return self
+
+    def stop(self) -> None:
+        """Stop recording; nothing happens when it is not running."""
+        from . import watch
+
+        with Profiler._lock:
+            if Profiler._now is self:
+                watch.stop()
+                self.until_ns = lib.perf_clock_now_ns()
+                Profiler._now = None
+
+    def analyze(self) -> Any:
+        """What was slow between start() and stop() (until now, when it is running), and what would make it faster."""
+        from .bottlenecks import analyze_self  # type: ignore[import-not-found, unused-ignore]
+
+        return analyze_self(self.since_ns, self.until_ns or lib.perf_clock_now_ns())
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
