@@ -79,7 +79,7 @@ scheduler_module = Extension(
     "libperf._scheduler",
     ["bindings/libperf/_scheduler.c", "bindings/libperf/_scheduler_loop.c"],
     depends=[*core_module.depends, "bindings/libperf/_scheduler.h"],
-    include_dirs=[INCLUDE],
+    include_dirs=INCLUDE,
     libraries=["perfcore"],
     extra_compile_args=["-std=c11", "-fvisibility=hidden"],
     extra_link_args=[f"-Wl,-rpath,{ORIGIN}"],

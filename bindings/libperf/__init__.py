@@ -27,6 +27,8 @@ from .spans import Span, current_span, span
 from .tracing import trace
 
 if TYPE_CHECKING:
+    from .analysis import Analysis, what_if
+    from .bottlenecks import Bottleneck
     from .executor import ContextExecutor
     from .monitor import PerformanceMonitor
     from .profiler import Profiler
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
 __version__: str = _ffi.string(_lib.perf_version()).decode()
 
 __all__ = [
+    "Analysis",
+    "Bottleneck",
     "BoundedSemaphore",
     "ContextExecutor",
     "Counter",
@@ -67,11 +71,14 @@ __all__ = [
     "span",
     "trace",
     "uninstrument",
+    "what_if",
     "wrap",
 ]
 
 # What a traced program does not need is imported when it is asked for.
 _LATER = {
+    "Analysis": "analysis",
+    "Bottleneck": "bottlenecks",
     "BoundedSemaphore": "resources",
     "ContextExecutor": "executor",
     "Lock": "resources",
@@ -83,6 +90,7 @@ _LATER = {
     "Semaphore": "resources",
     "report": "reporting",
     "snapshot": "reporting",
+    "what_if": "analysis",
 }
 
 

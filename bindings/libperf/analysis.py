@@ -4,6 +4,7 @@ What is made of it for people (classes, advice) is in bottlenecks.py.
 """
 
 import os
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
@@ -29,6 +30,8 @@ RESOURCE_KINDS = {
     lib.PERF_RESOURCE_EXECUTOR: "executor",
 }
 LABEL_KINDS = {lib.PERF_LABEL_NONE: "none", lib.PERF_LABEL_LIMIT: "limit", lib.PERF_LABEL_IMPORT: "import"}
+
+METHOD = re.compile(r"_*[A-Z]\w*\.\w+")  # what @trace calls a method; the user wrote `def name`
 
 Change = tuple[int, int, float]  # PERF_CHANGE_…, number of a label or resource, factor
 
@@ -167,6 +170,8 @@ class Analysis(Handle):
         name = self._text(raw.name) if kind not in ("none", "limit", "hold") else ""
         if kind == "import":
             name = f"import {name.partition('.')[0]}"
+        elif METHOD.fullmatch(name):
+            name = name.partition(".")[2]
         times = (
             getattr(raw, f"{field}_ns") / 1e9
             for field in ("cpu", "block", "delay", "loop", "span", "gap", "first", "median", "tail")
@@ -233,6 +238,15 @@ class Analysis(Handle):
         from .bottlenecks import shares
 
         return shares(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, as `--json` writes it (docs/json.md)."""
+        return {
+            "self_replay_error": round(self.self_replay_error, 5),
+            "reliable": self.reliable,
+            "events": self.events,
+            "bottlenecks": [each.to_dict() for each in self.bottlenecks],
+        }
 
     # ---- replays ----
 

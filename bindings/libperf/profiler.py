@@ -2,10 +2,13 @@
 
 import threading
 from types import TracebackType
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from ._core import lib
 from .errors import StartedError
+
+if TYPE_CHECKING:
+    from .analysis import Analysis
 
 __all__ = ["Profiler"]
 
@@ -52,11 +55,12 @@ class Profiler:
                 self.until_ns = lib.perf_clock_now_ns()
                 Profiler._now = None
 
-    def analyze(self) -> Any:
+    def analyze(self) -> "Analysis":
         """What was slow between start() and stop() (until now, when it is running), and what would make it faster."""
-        from .bottlenecks import analyze_self  # type: ignore[import-not-found, unused-ignore]
+        from .analysis import EVER, Analysis
+        from .reader import Reader
 
-        return analyze_self(self.since_ns, self.until_ns or lib.perf_clock_now_ns())
+        return Analysis(Reader(), since=self.since_ns, until=self.until_ns or EVER)
 
     def __enter__(self) -> Self:
         return self.start()

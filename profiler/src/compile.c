@@ -47,10 +47,14 @@ uint32_t
 perfi_compile_span(const perfi_compiler *c, const perfi_moment *e)
 {
     uint32_t span = e->span;
-    if (!span &&
-        (c->a->kind == PERF_ACTOR_WORK || c->a->kind == PERF_ACTOR_THREAD))
+    if (!span && (c->a->kind == PERF_ACTOR_WORK ||
+                  c->a->kind == PERF_ACTOR_THREAD)) /* no context */
         span = c->a->born_in;
-    return innermost(c, span);
+    span = innermost(c, span);
+    uint32_t around = c->a->around;
+    if (!span && around && !c->m->line->spans.item[around - 1].was_current)
+        return around;
+    return span;
 }
 
 uint32_t
@@ -201,12 +205,12 @@ child(perfi_compiler *c, perfi_op_code code, const perfi_moment *e,
 static void
 forget_await(perfi_compiler *c, uint32_t thing)
 {
-    size_t first = c->m->programs[c->actor].ops.first, n = c->m->ops.count;
-    for (size_t back = 1; back <= 2 && n >= first + back; back++) {
-        perfi_op *op = &c->m->ops.item[n - back];
+    size_t first = c->m->programs[c->actor].ops.first;
+    for (size_t i = c->m->ops.count; i-- > first;) {
+        perfi_op *op = &c->m->ops.item[i];
         if (op->code == PERFI_OP_WAIT && op->what == thing && !op->more)
             op->code = PERFI_OP_NONE;
-        else if (op->code != PERFI_OP_RUN)
+        if (op->code != PERFI_OP_RUN)
             return;
     }
 }

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { DEPTH_MAX = 64 }; /* of spans: damaged ones may run in circles */
+
 /* ---- names ---- */
 
 static const char *
@@ -102,8 +104,6 @@ static int
 by_place(const void *a, const void *b)
 {
     const perfi_retry *x = a, *y = b;
-    if (x->parent != y->parent)
-        return x->parent < y->parent ? -1 : 1;
     if (x->actor != y->actor)
         return x->actor < y->actor ? -1 : 1;
     return (x->from > y->from) - (x->from < y->from);
@@ -168,11 +168,21 @@ perfi_labels_prepare(perfi_model *m)
     perfi_region_drop(m->region, alone);
 }
 
+/* Back-off happens in the parent, or outside of it where that is not made
+ * current (a graph). */
+static bool
+is_around(const perfi_model *m, uint32_t span, uint32_t parent)
+{
+    for (int up = 0; parent && parent != span && up < DEPTH_MAX; up++)
+        parent = m->line->spans.item[parent - 1].parent;
+    return parent == span;
+}
+
 static const perfi_retry *
-retry_at(const perfi_model *m, uint32_t parent, uint32_t actor, uint64_t t)
+retry_at(const perfi_model *m, uint32_t span, uint32_t actor, uint64_t t)
 {
     size_t low = 0, high = m->retries.count;
-    perfi_retry key = {.parent = parent, .actor = actor, .from = t};
+    perfi_retry key = {.actor = actor, .from = t};
     while (low < high) { /* the last one that began by then */
         size_t middle = low + (high - low) / 2;
         if (by_place(&m->retries.item[middle], &key) <= 0)
@@ -183,7 +193,9 @@ retry_at(const perfi_model *m, uint32_t parent, uint32_t actor, uint64_t t)
     if (!low)
         return NULL;
     const perfi_retry *r = &m->retries.item[low - 1];
-    return r->parent == parent && r->actor == actor && t < r->to ? r : NULL;
+    bool holds =
+        r->actor == actor && t < r->to && is_around(m, span, r->parent);
+    return holds ? r : NULL;
 }
 
 uint32_t

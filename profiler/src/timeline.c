@@ -84,6 +84,8 @@ note_child(stream *s, const perf_event *e, perf_actor kind)
     if (!a->spawner) {
         a->spawner = by + 1;
         a->born_in = span_of(to, e->span);
+        const perfi_actor *spawner = &to->actors.item[by];
+        a->around = spawner->inner ? spawner->inner : spawner->around;
     }
     if (kind == PERF_ACTOR_TIMER) {
         a->kind = PERF_ACTOR_TIMER;
@@ -112,7 +114,11 @@ note_span(stream *s, const perf_event *e, uint64_t t)
         span->name = e->arg < PERF_NAMES_MAX ? e->arg : 0;
         span->actor = s->stack[s->depth - 1];
         span->begin = t;
+        to->actors.item[span->actor].inner = number;
     } else if (!span->end) {
+        perfi_actor *a = &to->actors.item[s->stack[s->depth - 1]];
+        if (a->inner == number)
+            a->inner = span->parent;
         span->status = e->arg;
         span->end = t ? t : 1;
     }

@@ -32,6 +32,8 @@ typedef struct perfi_actor {
     uint32_t executor; /* 1 + resource, of a piece of work */
     uint32_t spawner;  /* 1 + actor that made it ready first */
     uint32_t born_in;  /* span of the spawner, then */
+    uint32_t inner;    /* newest open span that it began */
+    uint32_t around;   /* the spawner's, then */
     uint32_t argument; /* 1 + thing: the future it was called with; 0: none */
     uint64_t deadline; /* of a timer */
     uint64_t waited_from, waited_to; /* the selector's last wait before it */

@@ -19,7 +19,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
-from ..errors import PerfError
+from ..analysis import Analysis
+from ..errors import NotFoundError, PerfError
 from ..reader import Reader, find_segment
 from ..reporting import Report
 from . import hang_up
@@ -184,8 +185,12 @@ def tell(report: Report, where: Path, json_file: str | None, took: float, status
         console.print(f"json    {json_file}", highlight=False, soft_wrap=True)
 
 
-def write_json(report: Report, target: str, where: Path, took: float, status: int) -> None:
+def write_json(
+    report: Report, analysis: Analysis | None, target: str, where: Path, took: float, status: int
+) -> None:
     data = report.to_dict()
+    if analysis:
+        data |= analysis.to_dict()
     data["program"] |= {"exit_status": status, "took_s": took, "trace": str(where)}
     text = json.dumps(data, indent=2) + "\n"
     if target == "-":
@@ -217,9 +222,18 @@ def main(options: argparse.Namespace) -> int:
     return status
 
 
+def analyse(reader: Reader) -> Analysis | None:
+    """None when the program switched profiling off."""
+    try:
+        return Analysis(reader)
+    except NotFoundError:
+        return None
+
+
 def finish(reader: Reader, options: argparse.Namespace, temporary: bool, took: float, status: int) -> None:
     """Write and print everything there is to say about a program that has ended. What cannot be written is said."""
     report = Report.read(reader)
+    analysis = analyse(reader)
     where = segment = reader.path or Path()
     if temporary:
         where = Path("not kept: LIBPERF_DIR=off")
@@ -231,7 +245,7 @@ def finish(reader: Reader, options: argparse.Namespace, temporary: bool, took: f
             where = options.trace
     if options.json:
         with noting(problems, options.json):
-            write_json(report, options.json, where, took, status)
+            write_json(report, analysis, options.json, where, took, status)
             json_file = None if options.json == "-" else options.json
     tell(report, where, json_file, took, status)
     for problem in problems:

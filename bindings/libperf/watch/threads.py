@@ -321,7 +321,7 @@ def watch_executors(patches: Patches) -> None:
 def _executor(executor: Any) -> int:
     prefix = executor._thread_name_prefix
     if prefix == "asyncio":
-        name = "default executor"
+        name = "asyncio"
     else:
         name = "" if prefix.startswith("ThreadPoolExecutor-") else prefix.rstrip("-_")
     return resource(executor, EXECUTOR, executor._max_workers, name)
