@@ -72,7 +72,7 @@ say_thread(uint64_t actor)
                      PyThread_get_thread_ident() == main_thread
                          ? PERF_ACTOR_MAIN
                          : PERF_ACTOR_THREAD,
-                     here.label, actor, 0);
+                     here.label, actor, sched_session);
 }
 
 static void

@@ -21,7 +21,6 @@ __all__ = ["Analysis", "Label", "Prediction", "Resource", "what_if"]
 
 RELIABLE_ERROR = 0.05  # of the unchanged replay; above it a what-if is not to be trusted
 LOTTERY_SEEDS = 9  # replays that are averaged when threads fought for the interpreter lock
-EVER = 2**64 - 1
 
 RESOURCE_KINDS = {
     lib.PERF_RESOURCE_SEMAPHORE: "semaphore",
@@ -98,8 +97,8 @@ class Analysis(Handle):
     >>> analysis.bottlenecks[0]
     >>> analysis.what_if({"llm:summarise": 0.5, "semaphore:db": {"capacity": 2}})
 
-    source:      a trace or segment file, or a Reader of one
-    since, until: only events in between, nanoseconds of the monotonic clock
+    source:  a trace or segment file, or a Reader of one
+    session: one time between a Profiler's start() and stop(); 0: all
     NotFoundError: there are no scheduler events, because the program did not run in profiling mode.
     Threads: one at a time.
     """
@@ -123,11 +122,11 @@ class Analysis(Handle):
         "wall",
     )
 
-    def __init__(self, source: "Reader | str | os.PathLike[str]", *, since: int = 0, until: int = EVER) -> None:
+    def __init__(self, source: "Reader | str | os.PathLike[str]", *, session: int = 0) -> None:
         reader = source if isinstance(source, Reader) else Reader(source)
         self._reader = reader  # names are read out of it, as long as this lives
         out = ffi.new("perf_analysis **")
-        code = lib.perf_analysis_create_blocking(reader._get(), since, until, ffi.NULL, out)
+        code = lib.perf_analysis_create_blocking(reader._get(), session, ffi.NULL, out)
         if code == lib.PERF_ERR_NOT_FOUND:
             raise NotFoundError(
                 f"{reader.path or 'this process'} holds no scheduler events: run the program by `libperf run`, "

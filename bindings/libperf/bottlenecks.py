@@ -14,7 +14,7 @@ __all__ = ["Bottleneck", "find_bottlenecks"]
 BOOTSTRAP = 12  # replays with durations drawn anew, for the interval
 BOOTSTRAP_FINDINGS = 10  # the interval is for the first ones
 BUDGET_S = 5.0  # of replays for intervals; a large recording gets fewer
-SHARE_STEP = 1e-3  # elasticity: how much faster, for the share
+SHARE_STEP = 1e-5  # elasticity: how much faster, for the share
 SHARE_STEP_LOTTERY = 0.1  # where replays differ by chance
 
 

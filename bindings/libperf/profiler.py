@@ -4,7 +4,6 @@ import threading
 from types import TracebackType
 from typing import TYPE_CHECKING, ClassVar, Self
 
-from ._core import lib
 from .errors import StartedError
 
 if TYPE_CHECKING:
@@ -28,7 +27,7 @@ class Profiler:
     _now: ClassVar["Profiler | None"] = None
 
     def __init__(self) -> None:
-        self.since_ns = self.until_ns = 0  # of the monotonic clock; 0: not started, still running
+        self.session = 0  # which of this process's; 0: not started
 
     @property
     def running(self) -> bool:
@@ -40,8 +39,7 @@ class Profiler:
         with Profiler._lock:
             if Profiler._now is not None:
                 raise StartedError("a Profiler is running already: stop() that one first, there is one at a time")
-            self.since_ns, self.until_ns = lib.perf_clock_now_ns(), 0
-            watch.start()
+            self.session = watch.start()
             Profiler._now = self
         return self
 
@@ -52,15 +50,17 @@ class Profiler:
         with Profiler._lock:
             if Profiler._now is self:
                 watch.stop()
-                self.until_ns = lib.perf_clock_now_ns()
                 Profiler._now = None
 
     def analyze(self) -> "Analysis":
         """What was slow between start() and stop() (until now, when it is running), and what would make it faster."""
-        from .analysis import EVER, Analysis
+        from .analysis import Analysis
+        from .errors import ClosedError
         from .reader import Reader
 
-        return Analysis(Reader(), since=self.since_ns, until=self.until_ns or EVER)
+        if not self.session:
+            raise ClosedError("this Profiler was never started: there is nothing to analyze")
+        return Analysis(Reader(), session=self.session)
 
     def __enter__(self) -> Self:
         return self.start()

@@ -93,10 +93,9 @@ describe_resources(perf_analysis *a)
 }
 
 static void
-make(perf_analysis *a, perf_reader *reader, uint64_t since_ns,
-     uint64_t until_ns)
+make(perf_analysis *a, perf_reader *reader, uint64_t session)
 {
-    perfi_timeline_read(&a->line, &a->region, reader, since_ns, until_ns);
+    perfi_timeline_read(&a->line, &a->region, reader, session);
     if (!a->line.events)
         return;
     perfi_model_build(&a->model, &a->region, reader, &a->line);
@@ -122,12 +121,11 @@ make(perf_analysis *a, perf_reader *reader, uint64_t since_ns,
 }
 
 perf_err
-perf_analysis_create_blocking(perf_reader *reader, uint64_t since_ns,
-                              uint64_t until_ns,
+perf_analysis_create_blocking(perf_reader *reader, uint64_t session,
                               const perf_allocator *allocator,
                               perf_analysis **out)
 {
-    if (!reader || !out || since_ns > until_ns)
+    if (!reader || !out)
         return PERF_ERR_INVALID;
     *out = NULL;
     if (!allocator)
@@ -141,7 +139,7 @@ perf_analysis_create_blocking(perf_reader *reader, uint64_t since_ns,
         perf_analysis_destroy(a);
         return PERF_ERR_NOMEM;
     }
-    make(a, reader, since_ns, until_ns);
+    make(a, reader, session);
     if (!a->line.events) {
         perf_analysis_destroy(a);
         return PERF_ERR_NOT_FOUND;

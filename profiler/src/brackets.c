@@ -195,7 +195,10 @@ never_closed(perfi_compiler *c, const perfi_moment *open)
     uint32_t r = perfi_compile_resource(c, open->key);
     perfi_compile_suspension(c, open->t, UINT64_MAX);
     switch (family(open->code)) {
-    case PERF_EVENT_GET: perfi_compile_op(c, PERFI_OP_GET, r); break;
+    case PERF_EVENT_GET:
+        perfi_compile_release(c, r, open->t);
+        perfi_compile_op(c, PERFI_OP_GET, r);
+        break;
     case PERF_EVENT_JOIN: perfi_compile_op(c, PERFI_OP_JOIN, r); break;
     case PERF_EVENT_ACQUIRE:
         perfi_compile_op(c, PERFI_OP_ACQUIRE, r)->more = c->m->grants++;
@@ -221,8 +224,10 @@ perfi_bracket(perfi_compiler *c)
     const perfi_moment *close = &c->moment[end];
     if (close->code ==
         PERF_EVENT_NOT_GOT) { /* cancelled: an epilogue follows */
+        uint32_t queue = perfi_compile_resource(c, open->key);
+        perfi_compile_release(c, queue, open->t);
         perfi_compile_suspension(c, open->t, close->t);
-        perfi_compile_op(c, PERFI_OP_GET, perfi_compile_resource(c, open->key));
+        perfi_compile_op(c, PERFI_OP_GET, queue);
     } else if (close->code == PERF_EVENT_NOT_ACQUIRED ||
                close->code == PERF_EVENT_NOT_PUT) {
         c->i++; /* what happened inside stays as it was */

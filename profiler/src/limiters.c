@@ -6,8 +6,9 @@
 #include <stdlib.h>
 
 enum {
-    CHAIN_LEAST = 4,   /* grants that make a rhythm */
-    TIMERS_MAX = 4000, /* of one label that are looked at */
+    CHAIN_LEAST = 5,    /* grants that make a rhythm */
+    CHAIN_PERCENT = 40, /* of the label's timers */
+    TIMERS_MAX = 4000,  /* of one label that are looked at */
     GAP_LEAST_NS = 2000000,
     SLACK_NS = 500000, /* and 1 % of the gap */
     TRIES = 3,         /* most frequent gaps */
@@ -61,7 +62,7 @@ find_holds(perfi_model *m)
             own[m->ops.item[i].span] += m->ops.item[i].ns;
     for (size_t h = 0; h < m->uses.count; h++) {
         const perfi_use *hold = &m->uses.item[h];
-        if (!hold->span || hold->resource == PERFI_NONE || !hold->ops.end ||
+        if (hold->resource == PERFI_NONE || !hold->ops.end ||
             m->line->resources.item[hold->resource].kind !=
                 PERF_RESOURCE_LOCK ||
             !only_sleeps(m, hold, own))
@@ -120,21 +121,6 @@ follow(const slot *s, size_t n, size_t from, uint64_t gap, uint32_t *chain)
     }
 }
 
-/* A rhythm alone is not enough: sleeps of one length that begin at even times
- * have it too. Those of a limiter begin whenever somebody came. */
-static bool
-is_limiter(const perfi_model *m, const slot *s, const uint32_t *chain,
-           size_t length, uint64_t gap)
-{
-    uint64_t least = UINT64_MAX, most = 0;
-    for (size_t i = 0; i < length; i++) {
-        uint64_t ns = m->ops.item[s[chain[i]].op].ns;
-        least = ns < least ? ns : least;
-        most = ns > most ? ns : most;
-    }
-    return length >= CHAIN_LEAST && (most - least) * 2 > gap;
-}
-
 static size_t
 shorter(const uint64_t *gaps, size_t n, uint64_t than)
 {
@@ -147,6 +133,26 @@ shorter(const uint64_t *gaps, size_t n, uint64_t than)
             n = middle;
     }
     return low;
+}
+
+/* A rhythm alone is not enough: sleeps of one length that begin at even times
+ * have it too, and among many deadlines some are evenly spaced by chance. The
+ * sleeps of a limiter begin whenever somebody came, so most differ from the
+ * usual one; and they are a good part of all sleeps there. */
+static bool
+is_limiter(const perfi_model *m, const slot *s, size_t n, const uint32_t *chain,
+           size_t length, uint64_t gap, uint64_t *delays)
+{
+    if (length < CHAIN_LEAST || length * 100 < n * CHAIN_PERCENT)
+        return false;
+    for (size_t i = 0; i < length; i++)
+        delays[i] = m->ops.item[s[chain[i]].op].ns;
+    qsort(delays, length, sizeof *delays, by_size);
+    uint64_t usual = delays[length / 2], slack = gap / 10;
+    size_t others = length - shorter(delays, length, usual + slack + 1);
+    if (usual > slack)
+        others += shorter(delays, length, usual - slack);
+    return others * 2 >= length && (delays[length - 1] - delays[0]) * 2 > gap;
 }
 
 /* How many of the sorted gaps are about this long. */
@@ -199,7 +205,8 @@ find_slots(perfi_model *m, const slot *s, size_t n)
     for (size_t t = 0; t < count; t++) {
         for (size_t i = 0; i + length < n; i++) {
             size_t got = follow(s, n, i, tries[t], chain);
-            if (got <= length || !is_limiter(m, s, chain, got, tries[t]))
+            if (got <= length ||
+                !is_limiter(m, s, n, chain, got, tries[t], gaps))
                 continue;
             length = got;
             for (size_t j = 0; j < got; j++)

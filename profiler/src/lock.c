@@ -41,8 +41,11 @@ grant(perfi_replay *r, perfi_claim claim, bool same_thread)
 void
 perfi_lock_claim(perfi_replay *r, uint32_t player, uint64_t ns)
 {
-    uint32_t thread = r->players[player].thread;
-    perfi_claim claim = {player, thread, ns, r->now};
+    perfi_player *p = &r->players[player];
+    uint32_t thread = p->thread;
+    bool first = !p->loop && !p->claimed;
+    perfi_claim claim = {player, thread, ns, r->now, first};
+    p->claimed = true;
     bool goes_on = r->handing_on && r->on == thread;
     if (!r->held && (goes_on || (!r->handing_on && !r->claims.count))) {
         grant(r, claim, goes_on);
@@ -56,19 +59,29 @@ perfi_lock_claim(perfi_replay *r, uint32_t player, uint64_t ns)
 /* The kernel, not the order of waiting, says who is next: mostly two threads
  * play ping-pong while others starve (measured, reference: whatif). The one
  * that was just preempted stands last, its partner right before it. */
+static size_t
+draw(perfi_replay *r, bool preempted)
+{
+    size_t n = r->claims.count;
+    for (size_t i = 0; i < n; i++) /* who starts a thread waits until it runs */
+        if (r->claims.item[i].first)
+            return i;
+    if (n < 2)
+        return 0;
+    r->outcome.lottery = true;
+    return preempted && random_part(r) < 0.7
+               ? n - 2
+               : (size_t)(random_part(r) * (double)n);
+}
+
 static void
 grant_next(perfi_replay *r, bool preempted)
 {
-    size_t n = r->claims.count, i = 0;
-    if (!n)
+    if (!r->claims.count)
         return;
-    if (n > 1) {
-        r->outcome.lottery = true;
-        i = preempted && random_part(r) < 0.7
-                ? n - 2
-                : (size_t)(random_part(r) * (double)n);
-    }
+    size_t i = draw(r, preempted);
     perfi_claim claim = r->claims.item[i];
+    claim.first = false;
     for (r->claims.count--; i < r->claims.count; i++)
         r->claims.item[i] = r->claims.item[i + 1];
     grant(r, claim, false);

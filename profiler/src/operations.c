@@ -128,10 +128,7 @@ host(perfi_replay *r, uint32_t player, const perfi_op *op)
     l->busy = false;
     r->players[player].hosts = (uint32_t)op->more + 1;
     perfi_replay_wait(r, &r->awaited[op->what], player);
-    if (!l->due) {
-        l->due = true;
-        perfi_agenda_add(r, r->now, PERFI_DUE_DRIVE, (uint32_t)op->more);
-    }
+    perfi_replay_set_turn(r, (uint32_t)op->more);
     return PERFI_LEAVES;
 }
 

@@ -55,22 +55,47 @@ perfi_replay_next(perfi_replay *r, perfi_line *line, perfi_waiter *out)
 
 /* ---- loops ---- */
 
-static void
-enqueue(perfi_replay *r, uint32_t player, uint32_t loop)
+void
+perfi_replay_set_turn(perfi_replay *r, uint32_t loop)
 {
     perfi_loop *l = &r->loops[loop];
+    if (l->busy || l->on_agenda)
+        return;
+    l->on_agenda = true;
+    perfi_agenda_add(r, r->now, PERFI_DUE_DRIVE, loop);
+}
+
+static void
+append(perfi_replay *r, perfi_turn *turn, uint32_t player)
+{
     perfi_player *p = &r->players[player];
     p->ready_at = r->now;
     p->next = 0;
-    if (l->tail)
-        r->players[l->tail - 1].next = player + 1;
+    if (turn->last)
+        r->players[turn->last - 1].next = player + 1;
     else
-        l->head = player + 1;
-    l->tail = player + 1;
-    if (!l->busy && !l->due) {
-        l->due = true;
-        perfi_agenda_add(r, r->now, PERFI_DUE_DRIVE, loop);
-    }
+        turn->first = player + 1;
+    turn->last = player + 1;
+}
+
+static bool
+take_first(perfi_replay *r, perfi_turn *turn, uint32_t *player)
+{
+    if (!turn->first)
+        return false;
+    *player = turn->first - 1;
+    turn->first = r->players[*player].next;
+    if (!turn->first)
+        turn->last = 0;
+    return true;
+}
+
+static void
+enqueue(perfi_replay *r, uint32_t player, uint32_t loop)
+{
+    append(r, &r->loops[loop].ready, player);
+    r->loops[loop].count++;
+    perfi_replay_set_turn(r, loop);
 }
 
 void
@@ -85,6 +110,19 @@ perfi_replay_ready(perfi_replay *r, uint32_t player)
     }
     p->queued = true;
     enqueue(r, player, p->loop - 1);
+}
+
+void
+perfi_replay_due(perfi_replay *r, uint32_t player)
+{
+    perfi_player *p = &r->players[player];
+    if (!p->loop || p->done || p->queued) {
+        perfi_replay_ready(r, player);
+        return;
+    }
+    p->queued = true;
+    append(r, &r->loops[p->loop - 1].due, player);
+    perfi_replay_set_turn(r, p->loop - 1);
 }
 
 /* A host comes back through the queue of its loop. */
@@ -171,16 +209,35 @@ start(perfi_replay *r, uint32_t player)
     p->end = ops.end;
 }
 
+/* As asyncio does: what is ready when an iteration begins runs in it; what
+ * becomes ready meanwhile runs in the next, timers after callbacks. */
+static bool
+next_in_turn(perfi_replay *r, perfi_loop *l, uint32_t *player)
+{
+    if (!l->left) {
+        uint32_t due;
+        while (take_first(r, &l->due, &due)) {
+            uint64_t since = r->players[due].ready_at;
+            append(r, &l->ready, due);
+            r->players[due].ready_at = since;
+            l->count++;
+        }
+        l->left = l->count;
+    }
+    if (!take_first(r, &l->ready, player))
+        return false;
+    l->left--;
+    l->count--;
+    return true;
+}
+
 static void
 drive(perfi_replay *r, uint32_t loop)
 {
     perfi_loop *l = &r->loops[loop];
-    while (l->head && l->host && !l->busy) {
-        uint32_t player = l->head - 1;
+    uint32_t player;
+    while (l->host && !l->busy && next_in_turn(r, l, &player)) {
         perfi_player *p = &r->players[player];
-        l->head = p->next;
-        if (!l->head)
-            l->tail = 0;
         r->outcome.lag_ns += r->now - p->ready_at;
         if (player + 1 == l->host) {
             l->host = 0;
@@ -270,9 +327,9 @@ perfi_replay_run(perfi_replay *r, const perfi_conditions *how)
                 step(r, date.who);
             break;
         case PERFI_DUE_RESUME: perfi_replay_resume(r, date.who); break;
-        case PERFI_DUE_READY: perfi_replay_ready(r, date.who); break;
+        case PERFI_DUE_READY: perfi_replay_due(r, date.who); break;
         case PERFI_DUE_DRIVE:
-            r->loops[date.who].due = false;
+            r->loops[date.who].on_agenda = false;
             drive(r, date.who);
             break;
         case PERFI_DUE_RAN: perfi_lock_ran(r, date.who); break;

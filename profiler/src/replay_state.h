@@ -19,12 +19,22 @@ typedef struct perfi_player {
     uint32_t holds;             /* shortened holds it is in */
     uint64_t ready_at;
     bool started, queued, done, is_clone;
+    bool claimed; /* the lock, at least once */
 } perfi_player;
 
+typedef struct perfi_turn {
+    uint32_t first, last; /* 1 + player */
+} perfi_turn;
+
 typedef struct perfi_loop {
-    uint32_t head, tail; /* queue: 1 + player; 0: empty */
-    uint32_t host;       /* 1 + player */
-    bool busy, due;      /* an actor runs; a turn is on the agenda */
+    perfi_turn ready; /* runs in this iteration or the next */
+    perfi_turn due;   /* what a timer or the selector made ready: it is seen
+                         when the next iteration begins */
+    uint32_t left;    /* to run in this iteration */
+    uint32_t count;   /* in `ready` */
+    uint32_t host;    /* 1 + player */
+    bool busy;        /* an actor runs */
+    bool on_agenda;   /* a turn is */
 } perfi_loop;
 
 /** Somebody who waits; a list, oldest first. */
@@ -66,6 +76,7 @@ typedef struct perfi_date {
 typedef struct perfi_claim {
     uint32_t player, thread;
     uint64_t ns, since;
+    bool first; /* of its thread */
 } perfi_claim;
 
 struct perfi_replay {
@@ -142,5 +153,8 @@ perfi_waiter *perfi_replay_wait(perfi_replay *r, perfi_line *line,
 /** Take the oldest waiter whose wait is still on. */
 bool perfi_replay_next(perfi_replay *r, perfi_line *line, perfi_waiter *out);
 void perfi_replay_ready(perfi_replay *r, uint32_t player);
+/** Likewise, made ready by a timer or from outside. */
+void perfi_replay_due(perfi_replay *r, uint32_t player);
+void perfi_replay_set_turn(perfi_replay *r, uint32_t loop);
 void perfi_replay_resume(perfi_replay *r, uint32_t player);
 #endif

@@ -346,24 +346,32 @@ sort_by_actor(perfi_timeline *to, const uint32_t *owner)
 
 void
 perfi_timeline_read(perfi_timeline *to, perfi_region *region,
-                    perf_reader *reader, uint64_t since_ns, uint64_t until_ns)
+                    perf_reader *reader, uint64_t session)
 {
     perf_event *batch = perfi_region_take(region, BATCH, sizeof *batch);
     stream s = {.to = to};
     uint32_t block = PERFI_NONE;
+    bool wanted = !session;
     perf_reader_info info = {0};
     perf_reader_info_get(reader, &info);
     *to = (perfi_timeline){.region = region, .main = PERFI_NONE};
-    to->start_ns = since_ns ? since_ns : info.start_ns;
     for (size_t n; (n = perf_reader_events(reader, batch, BATCH));) {
         for (size_t i = 0; i < n; i++) {
-            if (batch[i].time_ns < to->start_ns || batch[i].time_ns > until_ns)
-                continue;
-            if (batch[i].block != block) {
-                block = batch[i].block;
+            const perf_event *e = &batch[i];
+            if (e->block != block) {
+                block = e->block;
                 s.depth = 0;
+                wanted = !session;
             }
-            take(&s, &batch[i]);
+            if (session && e->code == PERF_EVENT_THREAD)
+                wanted = e->more == session;
+            if (!wanted)
+                continue;
+            if (!to->events) /* virtual time may lie before the real one */
+                to->start_ns =
+                    e->time_ns < info.start_ns ? e->time_ns : info.start_ns;
+            if (e->time_ns >= to->start_ns)
+                take(&s, e);
         }
     }
     if (to->main == PERFI_NONE && to->actors.count)

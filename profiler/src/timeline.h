@@ -80,11 +80,9 @@ typedef struct perfi_timeline {
     uint32_t main; /* the actor whose end is the program's end */
 } perfi_timeline;
 
-/** Take all events of a reader between two times (ns of the monotonic clock;
- *  0, UINT64_MAX: all). */
+/** Take the events of a session (PERF_EVENT_THREAD's `more`), or of all: 0. */
 void perfi_timeline_read(perfi_timeline *t, perfi_region *region,
-                         perf_reader *reader, uint64_t since_ns,
-                         uint64_t until_ns);
+                         perf_reader *reader, uint64_t session);
 
 /** CPU time a thread had used at a time: linear between two pulses. */
 uint64_t perfi_timeline_cpu_at(const perfi_thread_line *line, uint64_t t);

@@ -3,6 +3,8 @@
 MockLLM needs nothing but the standard library, and nothing of the rest of the package.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from .json_check import SchemaError, first_problem
 from .json_schema import schema_value
 from .latency import Latency
@@ -11,7 +13,9 @@ from .records import RequestRecord, Summary
 from .request import Message, MockRequest, Tool
 from .script import Reply, ScriptError, load_replies
 from .text import count_tokens
-from .virtual_loop import VirtualLoop, run_virtual, work
+
+if TYPE_CHECKING:
+    from .virtual_loop import VirtualLoop, run_virtual, virtual_time, work
 
 __all__ = [
     "Latency",
@@ -30,5 +34,14 @@ __all__ = [
     "load_replies",
     "run_virtual",
     "schema_value",
+    "virtual_time",
     "work",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in ("VirtualLoop", "run_virtual", "virtual_time", "work"):
+        raise AttributeError(f"module 'libperf.testing' has no attribute {name!r}")
+    from . import virtual_loop  # asyncio and the C core
+
+    return getattr(virtual_loop, name)

@@ -14,9 +14,10 @@ from concurrent.futures import Executor
 from contextvars import Context
 from typing import Any, TypeVar, TypeVarTuple
 
+from .. import _scheduler
 from .._core import lib
 
-__all__ = ["VirtualLoop", "run_virtual", "work"]
+__all__ = ["VirtualLoop", "run_virtual", "virtual_time", "work"]
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -123,7 +124,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         deadline = self._scheduled[0].when() if self._scheduled else math.inf
         if self._at_work or deadline >= _NEVER:
             return False
+        since = self._now_ns
         self._go_to(round(deadline * 1e9))
+        if _scheduler.session():
+            _scheduler.emit(lib.PERF_EVENT_SELECT, 0, since)
         return True
 
     def _patience(self) -> float | None:
@@ -173,6 +177,29 @@ class _Selector(selectors.DefaultSelector):
         return ready
 
 
+_nesting = 0
+
+
+@contextlib.contextmanager
+def virtual_time() -> Iterator[None]:
+    """No real time in what is recorded, also before and after run_virtual().
+
+    >>> with virtual_time(), libperf.Profiler() as profiler:
+    ...     run_virtual(main)
+    >>> profiler.analyze()
+    """
+    global _nesting
+    if not _nesting:
+        lib.perf_events_set_time(_START_NS, _START_NS)
+    _nesting += 1
+    try:
+        yield
+    finally:
+        _nesting -= 1
+        if not _nesting:
+            lib.perf_events_set_time(0, 0)
+
+
 @contextlib.contextmanager
 def _clocks_of(loop: VirtualLoop) -> Iterator[None]:
     """The core's time is the loop's, and time.sleep() in its thread passes it."""
@@ -188,10 +215,10 @@ def _clocks_of(loop: VirtualLoop) -> Iterator[None]:
 
     time.sleep = sleep
     try:
-        lib.perf_events_set_time(loop._now_ns, loop._cpu_ns)
-        yield
+        with virtual_time():
+            lib.perf_events_set_time(loop._now_ns, loop._cpu_ns)
+            yield
     finally:
-        lib.perf_events_set_time(0, 0)
         if time.sleep is sleep:
             time.sleep = real_sleep
         _one_at_a_time.release()

@@ -28,8 +28,8 @@ _PARTS = {
 }
 
 
-def start() -> None:
-    """Write events from now on."""
+def start() -> int:
+    """Write events from now on. Returns the number of the session."""
     resources.forget()
     for module in (context, tracing):
         _patches.set(module, "set_current", _scheduler.set_current)
@@ -38,6 +38,7 @@ def start() -> None:
         imports.after(name, part, _patches)
     lib.perf_events_switch(True)
     _begin()
+    return _scheduler.session()
 
 
 def stop() -> None:

@@ -47,7 +47,8 @@ typedef enum perf_resource {
  *  Append-only. */
 typedef enum perf_event_code {
     /* a thread begins to record. key: its own actor, which is at the bottom;
-     * arg: PERF_ACTOR_MAIN or THREAD */
+     * arg: PERF_ACTOR_MAIN or THREAD; more: session, a number for each time
+     * in which somebody records; it begins anew in every thread */
     PERF_EVENT_THREAD = 1,
     /* key: actor that runs now; arg: perf_actor; more: its loop, 0: none */
     PERF_EVENT_RUN = 2,

@@ -24,14 +24,13 @@ PERF_BEGIN_DECLS
 typedef struct perf_analysis perf_analysis;
 
 /** Analyse what a reader's copy holds. Takes all its events.
- *  @param since_ns, until_ns  only events in between; 0, UINT64_MAX: all
+ *  @param session  one time of profiling, as PERF_EVENT_THREAD says; 0: all
  *  Errors: PERF_ERR_INVALID, PERF_ERR_NOMEM; PERF_ERR_NOT_FOUND when there
  *  are no events: nothing was recorded in profiling mode.
  *  Ownership: the caller's, perf_analysis_destroy(). The reader must live
  *  as long, unrefreshed: names are its. */
 PERF_API perf_err perf_analysis_create_blocking(perf_reader *reader,
-                                                uint64_t since_ns,
-                                                uint64_t until_ns,
+                                                uint64_t session,
                                                 const perf_allocator *allocator,
                                                 perf_analysis **out);
 
