@@ -320,10 +320,8 @@ def watch_executors(patches: Patches) -> None:
 
 def _executor(executor: Any) -> int:
     prefix = executor._thread_name_prefix
-    if prefix == "asyncio":
-        name = "asyncio"
-    else:
-        name = "" if prefix.startswith("ThreadPoolExecutor-") else prefix.rstrip("-_")
+    # the loop's own executor keeps asyncio's name for it; a pool without a name is known by its line
+    name = "" if prefix.startswith("ThreadPoolExecutor-") else prefix.rstrip("-_")
     return resource(executor, EXECUTOR, executor._max_workers, name)
 
 
