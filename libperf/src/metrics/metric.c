@@ -5,11 +5,10 @@
 #include <libperf/metric.h>
 #include <string.h>
 
-/* This thread's series of a metric of that kind, or NULL, counted. */
-static perfi_series *
-series_of(uint32_t name, perf_kind kind)
+/* The thread's series of a metric of that kind, or NULL, counted. */
+static inline perfi_series *
+series_of(perfi_thread *t, uint32_t name, perf_kind kind)
 {
-    perfi_thread *t = perfi_thread_get();
     if (!t) {
         perfi_count_lost(PERFI_LOST_VALUE);
         return NULL;
@@ -32,7 +31,7 @@ series_of(uint32_t name, perf_kind kind)
 void
 perf_metric_add(uint32_t name, uint64_t amount)
 {
-    perfi_series *s = series_of(name, PERF_KIND_COUNTER);
+    perfi_series *s = series_of(perfi_thread_get(), name, PERF_KIND_COUNTER);
     if (s)
         perfi_add_saturating(&s->sum, amount);
 }
@@ -43,7 +42,7 @@ perf_metric_set(uint32_t name, double value)
     uint64_t bits;
     if (value != value)
         name = UINT32_MAX; /* NaN says nothing: counted as dropped */
-    perfi_series *s = series_of(name, PERF_KIND_GAUGE);
+    perfi_series *s = series_of(perfi_thread_get(), name, PERF_KIND_GAUGE);
     if (!s)
         return;
     memcpy(&bits, &value, sizeof bits);
@@ -56,9 +55,10 @@ perf_metric_set(uint32_t name, double value)
 void
 perf_metric_record(uint32_t name, uint64_t duration_ns)
 {
-    perfi_series *s = series_of(name, PERF_KIND_TIMING);
+    perfi_thread *t = perfi_thread_get();
+    perfi_series *s = series_of(t, name, PERF_KIND_TIMING);
     if (s)
-        perfi_series_record(perfi_thread_current, s, duration_ns);
+        perfi_series_record(t, s, duration_ns);
 }
 
 void

@@ -15,7 +15,10 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-_Thread_local perfi_thread *perfi_thread_current;
+_Thread_local _Atomic(perfi_thread *) perfi_thread_plain;
+
+static _Thread_local perfi_thread *mine; /* NULL: not attached */
+static _Thread_local bool ended; /* its destructors are running; some record */
 
 static perfi_thread *all_threads, *free_threads; /* under the segment's lock */
 static perfi_thread *stale_threads; /* of the process we were forked from */
@@ -27,7 +30,7 @@ static bool watching;
 static bool events_are_on;
 
 /* What a thread points at when it found no room: it is not to ask each time. */
-static perfi_thread no_room = {.special = 1};
+static perfi_thread no_room;
 
 static uint32_t
 system_thread_id(void)
@@ -93,8 +96,18 @@ perfi_threads_forget(void)
     }
 }
 
-perfi_thread *
-perfi_thread_attach(void)
+/* Under the lock. */
+static void
+switch_events(perfi_thread *t)
+{
+    atomic_store_explicit(&t->events, events_are_on, memory_order_relaxed);
+    if (t->plain)
+        atomic_store_explicit(t->plain, events_are_on ? NULL : t,
+                              memory_order_relaxed);
+}
+
+static perfi_thread *
+attach(void)
 {
     perfi_segment *s = &perfi_segment_state;
     pthread_mutex_lock(&s->lock);
@@ -109,14 +122,23 @@ perfi_thread_attach(void)
     if (t) {
         t->id = system_thread_id();
         t->cpu_read_at = 0; /* the CPU time was another thread's */
-        atomic_store_explicit(&t->special, events_are_on, memory_order_relaxed);
         atomic_store_explicit(&t->block->thread, t->id, memory_order_relaxed);
+        /* nobody may write into the storage of a thread whose end we shall
+         * not hear of: such a one is never plain */
+        if (!pthread_setspecific(thread_end, t) && !ended)
+            t->plain = &perfi_thread_plain;
+        switch_events(t);
     }
     pthread_mutex_unlock(&s->lock);
-    if (t)
-        pthread_setspecific(thread_end, t);
-    perfi_thread_current = t ? t : &no_room;
-    return perfi_thread_current;
+    return t ? t : &no_room;
+}
+
+perfi_thread *
+perfi_thread_find(void)
+{
+    if (!mine)
+        mine = attach();
+    return mine == &no_room ? NULL : mine;
 }
 
 /* Runs at the end of each thread that recorded. */
@@ -125,8 +147,11 @@ detach(void *thread)
 {
     perfi_thread *t = thread;
     perfi_segment *s = &perfi_segment_state;
-    perfi_thread_current = NULL; /* later destructors may record again */
     pthread_mutex_lock(&s->lock);
+    t->plain = NULL;
+    atomic_store_explicit(&perfi_thread_plain, NULL, memory_order_relaxed);
+    mine = NULL;
+    ended = true;
     if (t->process == s->process) {
         atomic_store_explicit(&t->block->thread, 0, memory_order_relaxed);
         t->free = free_threads;
@@ -157,7 +182,7 @@ perfi_threads_switch_events(bool on)
     pthread_mutex_lock(&perfi_segment_state.lock);
     events_are_on = on;
     for (perfi_thread *t = all_threads; t; t = t->all)
-        atomic_store_explicit(&t->special, on, memory_order_relaxed);
+        switch_events(t);
     pthread_mutex_unlock(&perfi_segment_state.lock);
 }
 
@@ -208,7 +233,8 @@ after_fork_in_child(void)
     if (all_threads) /* freed when the child starts recording, not here */
         stale_threads = all_threads;
     all_threads = free_threads = NULL;
-    perfi_thread_current = NULL;
+    mine = NULL;
+    atomic_store_explicit(&perfi_thread_plain, NULL, memory_order_relaxed);
     if (watching)
         pthread_setspecific(thread_end, NULL);
     perfi_names_unlock();

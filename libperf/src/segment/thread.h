@@ -10,11 +10,11 @@ typedef struct perfi_thread {
     uint32_t process;          /* segment's, when it was made */
     perfi_block *block;
     uint32_t block_offset;
-    uint32_t id; /* the operating system's */
-    /* No block, or events are switched on: the one thing that the hot verbs of
-     * spans look at. Written under the lock, by other threads too; relaxed:
-     * nothing hangs on it but from which span on there are events. */
-    _Atomic uint32_t special;
+    uint32_t id;         /* the operating system's */
+    _Atomic bool events; /* its spans write some; as perfi_thread_plain */
+    /* its perfi_thread_plain; NULL: it has ended, or is about to. Under the
+     * lock */
+    _Atomic(struct perfi_thread *) *plain;
 
     unsigned char *cursor, *end; /* ring: room in the current chunk */
     uint64_t position;           /* of the cursor */
@@ -37,33 +37,28 @@ typedef struct perfi_thread {
     perfi_series *series[PERF_NAMES_MAX];
 } perfi_thread;
 
-/** NULL: not attached yet. Dynamic TLS: a Python module must not need the
- *  loader's small reserve of static TLS. */
-extern _Thread_local perfi_thread *perfi_thread_current;
+/** This thread when there is nothing special about it, else NULL: not attached
+ *  yet, no room for it, or its spans write events. So these cost the hot verbs
+ *  nothing. Written by other threads too, under the lock; relaxed: nothing
+ *  hangs on it but from which span on there are events. Dynamic TLS: a Python
+ *  module must not need the loader's small reserve of static TLS. */
+extern _Thread_local _Atomic(perfi_thread *) perfi_thread_plain;
 
-/** Attach this thread. Never NULL; without a block when there is no room. */
-__attribute__((cold)) perfi_thread *perfi_thread_attach(void);
-
-/** This thread, with or without a block. */
 static inline perfi_thread *
-perfi_thread_here(void)
+perfi_thread_get_plain(void)
 {
-    perfi_thread *t = perfi_thread_current;
-    return __builtin_expect(!t, 0) ? perfi_thread_attach() : t;
+    return atomic_load_explicit(&perfi_thread_plain, memory_order_relaxed);
 }
 
-/** This thread, or NULL when it has no block. */
+/** This thread, attached if need be; NULL when there is no room. */
+__attribute__((cold)) perfi_thread *perfi_thread_find(void);
+
+/** The same, fast when there is nothing special about it. */
 static inline perfi_thread *
 perfi_thread_get(void)
 {
-    perfi_thread *t = perfi_thread_here();
-    return t->block ? t : NULL;
-}
-
-static inline bool
-perfi_thread_is_special(const perfi_thread *t)
-{
-    return atomic_load_explicit(&t->special, memory_order_relaxed);
+    perfi_thread *t = perfi_thread_get_plain();
+    return __builtin_expect(!t, 0) ? perfi_thread_find() : t;
 }
 
 /** A 16-aligned, zeroed piece of the segment for this thread, or NULL. */

@@ -70,6 +70,12 @@ identify(perfi_thread *t, uint32_t name, const perf_span *parent, uint32_t task)
     };
 }
 
+static inline bool
+has_events(const perfi_thread *t)
+{
+    return atomic_load_explicit(&t->events, memory_order_relaxed);
+}
+
 __attribute__((cold)) static perf_span
 nothing(void)
 {
@@ -78,31 +84,33 @@ nothing(void)
     return (perf_span){0};
 }
 
-/* Without a block, or with an event. */
+/* For the first time in this thread, or with an event. */
 __attribute__((cold, noinline)) static perf_span
-begin_specially(perfi_thread *t, uint32_t name, const perf_span *parent,
-                uint32_t task, uint64_t start_ticks)
+begin_specially(uint32_t name, const perf_span *parent, uint32_t task,
+                uint64_t start_ticks)
 {
-    if (!t->block)
+    perfi_thread *t = perfi_thread_find();
+    if (!t)
         return nothing();
+    bool events = has_events(t);
     perf_span span = identify(t, name, parent, task);
     perfi_slot *slot = fill_slot(t, &span);
     span.slot = slot ? perfi_offset(slot) : 0;
-    span.start_ticks = perfi_event_ticks(start_ticks);
+    span.start_ticks = events ? perfi_event_ticks(start_ticks) : start_ticks;
     if (slot)
         show_slot(slot, &span);
-    perfi_event_write(t, PERF_EVENT_SPAN_BEGIN, span.name, span.parent, span.id,
-                      span.parent);
+    if (events)
+        perfi_event_write(t, PERF_EVENT_SPAN_BEGIN, span.name, span.parent,
+                          span.id, span.parent);
     return span;
 }
 
 perf_span
 perf_span_begin(uint32_t name, perf_span parent)
 {
-    perfi_thread *t = perfi_thread_here();
-    if (__builtin_expect(perfi_thread_is_special(t), 0))
-        return begin_specially(t, name, &parent, parent.task,
-                               perfi_clock_ticks());
+    perfi_thread *t = perfi_thread_get_plain();
+    if (__builtin_expect(!t, 0))
+        return begin_specially(name, &parent, parent.task, perfi_clock_ticks());
     perf_span span = identify(t, name, &parent, parent.task);
     perfi_slot *slot = fill_slot(t, &span);
     span.slot = slot ? perfi_offset(slot) : 0;
@@ -117,9 +125,9 @@ perf_span
 perf_span_begin_at(uint32_t name, perf_span parent, uint32_t task,
                    uint64_t start_ticks)
 {
-    perfi_thread *t = perfi_thread_here();
-    if (__builtin_expect(perfi_thread_is_special(t), 0))
-        return begin_specially(t, name, &parent, task, start_ticks);
+    perfi_thread *t = perfi_thread_get_plain();
+    if (__builtin_expect(!t, 0))
+        return begin_specially(name, &parent, task, start_ticks);
     perf_span span = identify(t, name, &parent, task);
     perfi_slot *slot = fill_slot(t, &span);
     span.slot = slot ? perfi_offset(slot) : 0;
@@ -199,19 +207,23 @@ count(perfi_thread *t, const perf_span *span, perf_status status,
         add_quantities(s, slot, cells);
 }
 
-/* Without a block, or with an event. Returns whether the span can be ended. */
-__attribute__((cold, noinline)) static bool
-end_specially(perfi_thread *t, const perf_span *span, perf_status status)
+/* The thread that ends the span, which writes an event if it writes any. NULL:
+ * the span cannot be ended. */
+__attribute__((cold, noinline)) static perfi_thread *
+find_to_end(const perf_span *span, perf_status status)
 {
-    if (!t->block) {
+    perfi_thread *t = perfi_thread_find();
+    if (!t) {
         perfi_count_lost(PERFI_LOST_RECORD);
         perfi_count_lost(PERFI_LOST_VALUE);
-        return false;
+        return NULL;
     }
     if (span->slot && !perfi_slot_of(span->slot, span->id))
-        return false; /* ended before */
-    perfi_event_write(t, PERF_EVENT_SPAN_END, status, span->id, span->id, 0);
-    return true;
+        return NULL; /* ended before */
+    if (has_events(t))
+        perfi_event_write(t, PERF_EVENT_SPAN_END, status, span->id, span->id,
+                          0);
+    return t;
 }
 
 static inline __attribute__((always_inline)) uint64_t
@@ -220,11 +232,13 @@ end(const perf_span *span, perf_status status, uint64_t paused_ns,
 {
     if (!span->id || span->process != perfi_segment_state.process)
         return 0; /* nothing, or inherited over a fork: the parent's to end */
-    perfi_thread *t = perfi_thread_here();
-    if (__builtin_expect(perfi_thread_is_special(t), 0)) {
-        if (!end_specially(t, span, status))
+    perfi_thread *t = perfi_thread_get_plain();
+    if (__builtin_expect(!t, 0)) {
+        t = find_to_end(span, status);
+        if (!t)
             return 0;
-        end_ticks = perfi_event_ticks(end_ticks);
+        if (has_events(t))
+            end_ticks = perfi_event_ticks(end_ticks);
     }
     perfi_slot *slot = perfi_slot_of(span->slot, span->id);
     if (__builtin_expect(span->slot && !slot, 0))

@@ -119,7 +119,7 @@ START_TEST(test_times_far_ahead_do_not_silence_signs_of_life)
         perf_span_end_at(span, PERF_STATUS_OK, UINT64_MAX, UINT64_MAX);
         uint64_t in_2_s =
             perf_clock_ticks() + (uint64_t)(2 * perf_clock_ticks_per_s());
-        PT_ASSERT(perfi_thread_current->sign_of_life_at <= in_2_s);
+        PT_ASSERT(perfi_thread_get()->sign_of_life_at <= in_2_s);
     }
     perf_totals t = pt_totals_of(name);
     ck_assert_uint_eq(t.count, 64);
