@@ -2,7 +2,7 @@
  * gives an error or a bounded answer: no crash, no read outside its copy, no
  * text without an end, no more records than the file has room for.
  *
- * The first byte of an input chooses: patches on the image of a real segment
+ * The first byte of an input chooses: patches on the image of a real trace
  * read from memory (so that most inputs get past the header), the same as a
  * file that changes before a refresh, or the rest as the whole segment. */
 #define _GNU_SOURCE
@@ -32,7 +32,7 @@ LLVMFuzzerInitialize(int *argc, char ***argv)
 {
     (void)argc;
     (void)argv;
-    valid = make_segment(&valid_size);
+    valid = make_trace(&valid_size);
     patched = malloc(valid_size);
     file = memfd_create("fuzz", MFD_CLOEXEC);
     expect(file >= 0);
@@ -52,6 +52,8 @@ patch(const uint8_t *data, size_t size)
         size_t length = (shape & 15) + 1u, to = where % valid_size;
         if (shape & 128) /* what is interesting begins each chunk */
             to = to / PERFI_CHUNK * PERFI_CHUNK + to % 2048;
+        if (shape & 32) /* or is the trailer */
+            to = valid_size - 1 - to % sizeof(perfi_trailer);
         if (shape & 64) /* and fields are aligned */
             to &= ~(size_t)7;
         at += 5;

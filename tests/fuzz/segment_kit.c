@@ -1,19 +1,25 @@
-/* segment_kit.c - makes a segment that holds everything, and asks a reader for
+/* segment_kit.c - makes a trace that holds everything, and asks a reader for
  * everything: shared by what fuzzes the reader. */
 #include "segment_kit.h"
 
 #include "segment/segment.h"
 
+#include <libperf/drain.h>
 #include <libperf/metric.h>
 
 #include <pthread.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 static uint32_t
 name_of(perf_kind kind, const char *text)
 {
     return perf_name(kind, text, strlen(text));
 }
+
+static perf_drain *drain;
 
 /* The ring wraps. */
 static void *
@@ -29,6 +35,9 @@ write_everything(void *ctx)
         perf_span_set_int(span, name_of(PERF_KIND_QUANTITY, "q"), 3);
         perf_span_end_at(span, (perf_status)(i % 3), i % 2, i * UINT64_C(1000));
         perf_span_log(span, 2, text, i % 100);
+        perf_event_write((perf_event_code)(i % 42), i, i, i, i);
+        if (i % 100 == 0)
+            expect(!perf_drain_step_blocking(drain));
     }
     perf_span open = perf_span_begin(name, (perf_span){0});
     perf_span_set_float(open, key, 1.5);
@@ -40,25 +49,43 @@ write_everything(void *ctx)
     return NULL;
 }
 
+static unsigned char *
+read_file(const char *path, size_t *size)
+{
+    struct stat st;
+    FILE *file = fopen(path, "rb");
+    expect(file && !fstat(fileno(file), &st));
+    *size = (size_t)st.st_size;
+    unsigned char *bytes = malloc(*size);
+    expect(bytes && fread(bytes, 1, *size, file) == *size);
+    fclose(file);
+    return bytes;
+}
+
 unsigned char *
-make_segment(size_t *size)
+make_trace(size_t *size)
 {
     pthread_t other;
+    char folder[] = "/tmp/libperf-fuzz-XXXXXX", segment[32], trace[64];
     perf_segment_config config;
     perf_segment_config_init(&config, sizeof config);
     config.dir = "off";
     config.max_bytes = 1 << 20;
     config.ring_bytes = 128 << 10;
     expect(!perf_segment_start(&config));
+    expect(mkdtemp(folder));
+    snprintf(trace, sizeof trace, "%s/t.perf", folder);
+    snprintf(segment, sizeof segment, "/proc/self/fd/%d",
+             perfi_segment_state.fd);
+    expect(!perf_drain_open_blocking(segment, trace, NULL, &drain));
     write_everything(NULL); /* one after the other: offsets stay the same */
     pthread_create(&other, NULL, write_everything, &other);
     pthread_join(other, NULL);
-    const perfi_segment *s = &perfi_segment_state;
-    *size = perfi_get(&s->header->used_bytes);
-    expect(*size <= s->max_bytes);
-    unsigned char *copy = malloc(*size);
-    memcpy(copy, s->base, *size);
-    return copy;
+    expect(!perf_drain_finish_blocking(drain) && perf_drain_chunks(drain));
+    perf_drain_close(drain);
+    unsigned char *bytes = read_file(trace, size);
+    expect(!remove(trace) && !remove(folder));
+    return bytes;
 }
 
 /* ---- everything a reader gives out ---- */
@@ -82,6 +109,7 @@ walk_reader(perf_reader *reader, size_t size)
 {
     enum { STEP = 64 };
     static perf_record record[STEP];
+    static perf_event event[STEP];
     static const double qs[] = {0, 0.5, 0.999, 1};
     static perf_histogram *histogram;
     perf_reader_info info;
@@ -113,5 +141,7 @@ walk_reader(perf_reader *reader, size_t size)
         walk_records(record, n);
         expect((seen += n) <= size / 64); /* a record is at least that long */
     }
+    for (seen = 0; (n = perf_reader_events(reader, event, STEP));)
+        expect((seen += n) <= size / 48);
     perf_reader_lost(reader);
 }

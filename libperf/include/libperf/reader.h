@@ -7,11 +7,12 @@
  *           of records by what was written during the copy, a millisecond or
  *           so. Counters only grow: two refreshes and a subtraction are a
  *           window. records() gives each finished record once and counts what
- *           was overwritten before it could be read.
+ *           was overwritten before it could be read. A trace file (drain.h)
+ *           is read in the same way.
  * Trust:    the bytes may be anything. Every offset, length and number is
  *           checked; damage is PERF_ERR_CORRUPT or a skipped part, counted.
  * Threads:  one thread at a time per reader; the writer is never disturbed.
- * Memory:   the copy, at most what the file reserves.
+ * Memory:   the copy, at most what the file reserves; all of a trace file.
  * Units:    `_ns` are CLOCK_MONOTONIC of the machine that wrote the file. */
 #ifndef LIBPERF_READER_H
 #define LIBPERF_READER_H
@@ -157,7 +158,8 @@ PERF_API size_t perf_reader_records(perf_reader *reader, perf_record *out,
 PERF_API size_t perf_reader_events(perf_reader *reader, perf_event *out,
                                    size_t capacity);
 
-/** How many records were overwritten before records() came to them. */
+/** How many records and events were overwritten before records() or events(),
+ *  whichever missed more, came to them. */
 PERF_API uint64_t perf_reader_lost(const perf_reader *reader);
 
 /** The spans that were open when the copy was taken.  Returns how many there

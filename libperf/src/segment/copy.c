@@ -12,8 +12,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static bool
-read_at(const perf_reader *r, void *out, size_t bytes, uint64_t offset)
+bool
+perfi_read_at(const perf_reader *r, void *out, size_t bytes, uint64_t offset)
 {
     size_t done = 0;
     while (done < bytes) {
@@ -65,18 +65,19 @@ add_block(perf_reader *r, uint32_t offset)
     return PERF_OK;
 }
 
-/* A block, from the file, or from the image when there is no file. Its head is
- * from a read before: a writer goes on while the kernel copies, and a head
- * ahead of the number of chunks would look as if the ring had wrapped. */
-static bool
-look_at_block(const perf_reader *r, const perfi_image *image, uint32_t offset,
-              perfi_block *out)
+/* Its head is from a read before: a writer goes on while the kernel copies, and
+ * a head ahead of the number of chunks would look as if the ring had
+ * wrapped. */
+bool
+perfi_look_at_block(const perf_reader *r, const perfi_image *image,
+                    uint32_t offset, perfi_block *out)
 {
     if (r->fd >= 0) {
         uint64_t at = (uint64_t)offset * PERFI_UNIT;
         perfi_counter head;
-        if (!read_at(r, &head, sizeof head, at + offsetof(perfi_block, head)) ||
-            !read_at(r, out, sizeof *out, at))
+        if (!perfi_read_at(r, &head, sizeof head,
+                           at + offsetof(perfi_block, head)) ||
+            !perfi_read_at(r, out, sizeof *out, at))
             return false;
         perfi_set(&out->head, perfi_get(&head));
         return true;
@@ -87,7 +88,6 @@ look_at_block(const perf_reader *r, const perfi_image *image, uint32_t offset,
     return b != NULL;
 }
 
-/* First look: which blocks there are, and how far their rings are whole. */
 static perf_err
 look_at_heads_before(perf_reader *r, perfi_image *image, uint64_t newest)
 {
@@ -96,7 +96,7 @@ look_at_heads_before(perf_reader *r, perfi_image *image, uint64_t newest)
         perfi_block b;
         /* blocks begin chunks, and the list leads to smaller offsets */
         if (at >= before || at % (PERFI_CHUNK / PERFI_UNIT) ||
-            !look_at_block(r, image, (uint32_t)at, &b)) {
+            !perfi_look_at_block(r, image, (uint32_t)at, &b)) {
             image->damaged++;
             break;
         }
@@ -129,29 +129,11 @@ look_at_heads_after(perf_reader *r, const perfi_image *image)
 {
     for (uint32_t i = 0; r->fd >= 0 && i < r->blocks; i++) {
         perfi_block b;
-        if (!look_at_block(r, image, r->block[i].offset, &b))
+        if (!perfi_look_at_block(r, image, r->block[i].offset, &b))
             continue;
         r->block[i].fresh.after = perfi_get(&b.head);
         r->block[i].fresh.chunks_after =
             atomic_load_explicit(&b.ring_chunks, memory_order_acquire);
-    }
-}
-
-/* Every block and every chunk of a ring takes up a chunk of the file: rings
- * that claim more would have us look at the same chunks again and again. */
-static void
-bound_rings(const perf_reader *r, perfi_image *image)
-{
-    uint64_t left = image->size / PERFI_CHUNK;
-    for (uint32_t i = 0; i < r->blocks; i++) {
-        perfi_image_head *head = &r->block[i].fresh;
-        uint64_t chunks = (uint64_t)head->chunks + 1;
-        if (chunks <= left)
-            left -= chunks;
-        else {
-            image->damaged++;
-            head->chunks = 0;
-        }
     }
 }
 
@@ -162,58 +144,96 @@ bounded_names(const perfi_header *h)
     return n < UINT32_MAX ? (uint32_t)n : UINT32_MAX;
 }
 
+/* How many of the bytes are the segment's: all, unless a trailer says that
+ * chunks follow. */
+static uint64_t
+segment_bytes(const perfi_trailer *t, uint64_t bytes, uint64_t *kept)
+{
+    *kept = 0;
+    uint64_t front = t->segment_bytes;
+    if (t->magic != PERFI_TRAILER_MAGIC || front % PERFI_CHUNK ||
+        t->chunks > bytes / PERFI_CHUNK || front > bytes ||
+        front + t->chunks * PERFI_CHUNK + sizeof *t != bytes)
+        return bytes;
+    *kept = t->chunks;
+    return front;
+}
+
 perf_err
-perfi_copy_file(perf_reader *r, perfi_image *image)
+perfi_look_at_file(perf_reader *r, perfi_image *image, uint64_t *bytes)
 {
     struct stat st;
     perfi_header h;
+    perfi_trailer t;
     if (fstat(r->fd, &st))
         return PERF_ERR_SYSTEM;
-    if (!S_ISREG(st.st_mode) || (uint64_t)st.st_size < PERFI_CHUNK ||
-        !read_at(r, &h, sizeof h, 0))
+    uint64_t all = (uint64_t)st.st_size;
+    if (!S_ISREG(st.st_mode) || all < PERFI_CHUNK ||
+        !perfi_read_at(r, &t, sizeof t, all - sizeof t) ||
+        !perfi_read_at(r, &h, sizeof h, 0))
         return PERF_ERR_CORRUPT;
-    perf_err err = perfi_image_check_header(&h, (uint64_t)st.st_size);
-    if (err)
-        return err;
-    err = look_at_heads_before(r, image, perfi_get(&h.blocks));
+    *bytes = segment_bytes(&t, all, &image->kept);
+    perf_err err = perfi_image_check_header(&h, *bytes);
+    return err ? err : look_at_heads_before(r, image, perfi_get(&h.blocks));
+}
+
+static perf_err
+allocate(const perf_reader *r, perfi_image *image)
+{
+    image->room = image->size + image->kept * PERFI_CHUNK;
+    image->bytes = r->allocator->alloc(image->room, r->allocator->ctx);
+    return image->bytes ? PERF_OK : PERF_ERR_NOMEM;
+}
+
+perf_err
+perfi_copy_file(perf_reader *r, perfi_image *image)
+{
+    perfi_header h;
+    uint64_t bytes;
+    perf_err err = perfi_look_at_file(r, image, &bytes);
     if (err)
         return err;
     /* The file may grow meanwhile. After the heads the names, which records
      * mention; after those the size, within which their texts lie. */
-    if (!read_at(r, &h, sizeof h, 0))
+    if (!perfi_read_at(r, &h, sizeof h, 0))
         return PERF_ERR_CORRUPT;
     image->names = bounded_names(&h);
-    if (!read_at(r, &h, sizeof h, 0))
+    if (!perfi_read_at(r, &h, sizeof h, 0) ||
+        perfi_image_check_header(&h, bytes))
         return PERF_ERR_CORRUPT;
     uint64_t used = perfi_get(&h.used_bytes);
-    image->size = used < (uint64_t)st.st_size ? used : (uint64_t)st.st_size;
-    image->bytes = r->allocator->alloc(image->size, r->allocator->ctx);
-    if (!image->bytes)
-        return PERF_ERR_NOMEM;
-    if (!read_at(r, image->bytes, image->size, 0))
+    image->size = used < bytes && !image->kept ? used : bytes;
+    err = allocate(r, image);
+    if (err)
+        return err;
+    if (!perfi_read_at(r, image->bytes, image->room, 0))
         return PERF_ERR_CORRUPT;
     look_at_heads_after(r, image);
-    bound_rings(r, image);
+    err = perfi_chunks_find(r, image);
+    if (err)
+        return err;
     /* the header may have been damaged between the two looks */
-    return perfi_image_check_header(perfi_image_header(image),
-                                    (uint64_t)st.st_size);
+    return perfi_image_check_header(perfi_image_header(image), bytes);
 }
 
 perf_err
 perfi_copy_bytes(perf_reader *r, perfi_image *image, const void *bytes,
                  size_t size)
 {
-    image->bytes = r->allocator->alloc(size, r->allocator->ctx);
-    if (!image->bytes)
-        return PERF_ERR_NOMEM;
-    image->size = size;
-    memcpy(image->bytes, bytes, size);
+    perfi_trailer t;
+    memcpy(&t, (const unsigned char *)bytes + size - sizeof t, sizeof t);
+    image->size = segment_bytes(&t, size, &image->kept);
+    perf_err err = allocate(r, image);
+    if (err)
+        return err;
+    memcpy(image->bytes, bytes, image->room);
     const perfi_header *h = perfi_image_header(image);
-    perf_err err = perfi_image_check_header(h, size);
+    err = perfi_image_check_header(h, image->size);
     if (err)
         return err;
     err = look_at_heads_before(r, image, perfi_get(&h->blocks));
-    bound_rings(r, image);
+    if (err)
+        return err;
     image->names = bounded_names(h);
-    return err;
+    return perfi_chunks_find(r, image);
 }

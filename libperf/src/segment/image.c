@@ -182,6 +182,6 @@ void
 perfi_image_free(perfi_image *image, const perf_allocator *allocator)
 {
     free_tables(image, allocator);
-    release(allocator, image->bytes, image->size, 1);
+    release(allocator, image->bytes, image->room, 1);
     *image = (perfi_image){0};
 }

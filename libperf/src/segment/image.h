@@ -30,6 +30,9 @@ typedef struct perfi_image_block {
     perfi_image_head head;  /* of the copy in use */
     perfi_image_head fresh; /* of the copy being made, which may yet fail */
     perfi_image_cursor records, events;
+    uint32_t *ring; /* where its chunks lie, by index; 0: nowhere. In units */
+    uint32_t ring_known; /* places of `ring` that have been looked for */
+    uint32_t ring_room;
 } perfi_image_block;
 
 typedef struct perfi_image_name {
@@ -39,7 +42,9 @@ typedef struct perfi_image_name {
 
 typedef struct perfi_image {
     unsigned char *bytes;
-    size_t size;
+    size_t room;   /* bytes allocated: the segment, then chunks */
+    size_t size;   /* of the segment */
+    uint64_t kept; /* chunks behind it: those of a trace file */
     uint32_t names;
     perfi_image_name *name; /* `names` of them */
     char *texts;            /* each ends in NUL */
@@ -58,14 +63,22 @@ perfi_image_at(const perfi_image *image, uint32_t offset, size_t bytes)
     return at && at + bytes <= image->size ? image->bytes + at : NULL;
 }
 
+/** A chunk behind the segment: 0 to kept - 1. */
+static inline const perfi_ring_chunk *
+perfi_image_kept(const perfi_image *image, uint64_t i)
+{
+    const void *chunk = image->bytes + image->size + i * PERFI_CHUNK;
+    return chunk;
+}
+
 static inline const perfi_header *
 perfi_image_header(const perfi_image *image)
 {
     return (const perfi_header *)(const void *)image->bytes;
 }
 
-/** Check the header and make the tables of names and series. `bytes`, `size`
- *  and `names` are set. On error nothing is left allocated but `bytes`.
+/** Make the tables of names and series. `bytes`, `size` and `names` are set. On
+ *  error nothing is left allocated but `bytes`.
  *  @param blocks  the blocks, `n` of them, with their fresh heads. */
 perf_err perfi_image_index(perfi_image *image, const perfi_image_block *blocks,
                            uint32_t n, const perf_allocator *allocator);

@@ -10,6 +10,9 @@
  * from new to old, so every link points to a smaller offset: a reader cannot
  * run in circles.
  *
+ * A trace file is a segment as it was in the end, perhaps followed by chunks
+ * that its rings had written over by then, and a trailer (drain.c).
+ *
  * Who writes: the header and the names under the writer's lock; a thread block
  * and all that hangs on it by the thread that owns it. The one exception is
  * the id of an open span's slot: 0 means that it is the owner's to fill, any
@@ -140,7 +143,8 @@ typedef struct perfi_ring_chunk {
     perfi_counter first;  /* how many records came before, in this ring */
     uint32_t older;       /* offset / PERFI_UNIT of the chunk made before */
     uint32_t index;       /* its place in the ring: 0, 1, 2, … */
-    uint64_t pad;
+    uint32_t block;       /* in a trace file, behind the segment: whose it is */
+    uint32_t pad;
 } perfi_ring_chunk;
 
 /** A record: this, then its attribute cells. Starts with a word that is 0
@@ -171,6 +175,19 @@ typedef struct perfi_event {
 } perfi_event;
 
 enum { PERFI_EVENT_NS = 1 }; /* time was given: perf_events_set_time() */
+
+/* ---- trace file ---- */
+
+#define PERFI_TRAILER_MAGIC UINT64_C(0x314C494154465250) /* "PRFTAIL1" */
+
+/** The last bytes of a trace file that has chunks behind the segment. These
+ *  are ordered by block and number. */
+typedef struct perfi_trailer {
+    uint64_t magic;
+    uint64_t segment_bytes; /* where the chunks begin */
+    uint64_t chunks;
+    uint64_t pad;
+} perfi_trailer;
 
 _Static_assert(sizeof(perfi_record) == 64, "one cache line");
 _Static_assert(sizeof(perfi_event) == 3 * PERFI_UNIT, "three units");

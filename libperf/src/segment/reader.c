@@ -35,7 +35,7 @@ perf_reader_refresh_blocking(perf_reader *r)
     if (!err)
         err = perfi_image_index(&fresh, r->block, r->blocks, r->allocator);
     if (err) {
-        r->allocator->free(fresh.bytes, fresh.size, r->allocator->ctx);
+        perfi_image_free(&fresh, r->allocator);
         return err;
     }
     perfi_image_free(&r->image, r->allocator);
@@ -70,8 +70,8 @@ make(const perf_allocator *allocator, int fd, bool self, perf_reader **out)
     return PERF_OK;
 }
 
-static perf_err
-error_of(int why)
+perf_err
+perfi_error_of(int why)
 {
     switch (why) {
     case ENOENT:
@@ -79,6 +79,9 @@ error_of(int why)
     case EACCES:
     case EPERM: return PERF_ERR_DENIED;
     case ENOMEM: return PERF_ERR_NOMEM;
+    case ENOSPC:
+    case EDQUOT:
+    case EFBIG: return PERF_ERR_FULL;
     default: return PERF_ERR_SYSTEM;
     }
 }
@@ -94,7 +97,7 @@ perf_reader_open_blocking(const char *path, const perf_allocator *allocator,
         return PERF_ERR_INVALID;
     /* O_NONBLOCK: a path may be a pipe that nobody writes to */
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    return fd < 0 ? error_of(errno) : make(allocator, fd, false, out);
+    return fd < 0 ? perfi_error_of(errno) : make(allocator, fd, false, out);
 }
 
 perf_err
@@ -140,15 +143,24 @@ perf_reader_open_bytes(const void *bytes, size_t size,
 }
 
 void
+perfi_reader_clear(perf_reader *r)
+{
+    const perf_allocator *a = r->allocator;
+    if (r->fd >= 0)
+        close(r->fd);
+    perfi_image_free(&r->image, a);
+    for (uint32_t i = 0; i < r->blocks; i++)
+        a->free(r->block[i].ring, r->block[i].ring_room * sizeof(uint32_t),
+                a->ctx);
+    a->free(r->block, r->blocks_room * sizeof *r->block, a->ctx);
+}
+
+void
 perf_reader_close(perf_reader *r)
 {
     if (!r)
         return;
-    if (r->fd >= 0)
-        close(r->fd);
-    perfi_image_free(&r->image, r->allocator);
-    r->allocator->free(r->block, r->blocks_room * sizeof *r->block,
-                       r->allocator->ctx);
+    perfi_reader_clear(r);
     r->allocator->free(r, sizeof *r, r->allocator->ctx);
 }
 

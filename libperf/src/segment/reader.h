@@ -1,5 +1,6 @@
-/* reader.h - the reader's parts: lifecycle (reader.c), copies (copy.c), totals
- * (totals.c) and records (records.c). */
+/* reader.h - the reader's parts: lifecycle (reader.c), copies (copy.c), where
+ * the chunks of rings lie (chunks.c), totals (totals.c), records (records.c).
+ */
 #ifndef PERFI_READER_H
 #define PERFI_READER_H
 #include "image.h"
@@ -14,6 +15,28 @@ struct perf_reader {
     perfi_image_block *block; /* in the order of their offsets */
 };
 
+/** Close the file and free everything but the reader itself. */
+void perfi_reader_clear(perf_reader *reader);
+
+/** What a failed system call means; `why` is its errno. */
+perf_err perfi_error_of(int why);
+
+/* copy.c */
+
+/** Read from the file, all of it or false. */
+bool perfi_read_at(const perf_reader *reader, void *out, size_t bytes,
+                   uint64_t offset);
+
+/** First look: which blocks there are, and how far their rings are whole.
+ *  @param image  `kept` is set: chunks behind the segment
+ *  @param bytes  how much of the file is the segment's. */
+perf_err perfi_look_at_file(perf_reader *reader, perfi_image *image,
+                            uint64_t *bytes);
+
+/** A block, from the file, or from the image when there is no file. */
+bool perfi_look_at_block(const perf_reader *reader, const perfi_image *image,
+                         uint32_t offset, perfi_block *out);
+
 /** Copy the file, with the fresh heads of its blocks. What `image` holds is the
  *  caller's to free, also after an error. */
 perf_err perfi_copy_file(perf_reader *reader, perfi_image *image);
@@ -21,6 +44,34 @@ perf_err perfi_copy_file(perf_reader *reader, perfi_image *image);
 /** The same from memory, where nobody writes. */
 perf_err perfi_copy_bytes(perf_reader *reader, perfi_image *image,
                           const void *bytes, size_t size);
+
+/* chunks.c */
+
+/** Find the chunks of the rings, by the fresh heads of the blocks. What is out
+ *  of all proportion is damage. Without bytes in the image they are looked for
+ *  in the file. */
+perf_err perfi_chunks_find(perf_reader *reader, perfi_image *image);
+
+/** Number of the oldest chunk that a ring still has, when `newest` is being
+ *  written. */
+static inline uint64_t
+perfi_oldest_chunk(uint64_t newest, uint32_t chunks)
+{
+    return newest >= chunks ? newest - chunks + 1 : 0;
+}
+
+/** The bytes of chunk `number` in the ring of a block, or NULL when they are
+ *  not what they should be. */
+const unsigned char *perfi_chunk_in_ring(const perfi_image *image,
+                                         const perfi_image_block *block,
+                                         uint64_t number);
+
+/** The first chunk of that block from `number` on that is kept behind the
+ *  segment, or NULL. */
+const perfi_ring_chunk *perfi_chunk_kept(const perfi_image *image,
+                                         uint32_t block, uint64_t number);
+
+/* reader.c */
 
 /** Ticks of the segment's clock to CLOCK_MONOTONIC of its machine. */
 uint64_t perfi_reader_ns(const perf_reader *reader, uint64_t ticks);

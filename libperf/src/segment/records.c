@@ -99,8 +99,6 @@ perf_record_attribute(const perf_record *record, uint32_t index,
 /* ---- rings ---- */
 
 typedef struct ring {
-    uint32_t newest; /* offset of the chunk that was made last */
-    uint32_t chunks;
     uint64_t last;     /* number of the chunk that was being written */
     uint32_t last_end; /* and how far it is whole */
     uint64_t oldest;   /* number of the oldest that is still there */
@@ -112,18 +110,13 @@ look(const perf_reader *r, const perfi_image_block *at, ring *out)
     const perfi_image_head *head = &at->head;
     if (!head->chunks)
         return false;
-    *out = (ring){
-        .newest = head->ring,
-        .chunks = head->chunks,
-        .last = perfi_head_chunk(head->before),
-    };
+    *out = (ring){.last = perfi_head_chunk(head->before)};
     out->last_end = (uint32_t)(head->before - out->last * PERFI_CHUNK);
     uint64_t newest = perfi_head_chunk(head->after);
     if (newest < out->last)
         newest = out->last;
     /* a ring that grew while it was copied has written over nothing */
-    if (newest >= head->chunks_after)
-        out->oldest = newest - head->chunks_after + 1;
+    out->oldest = perfi_oldest_chunk(newest, head->chunks_after);
     /* whatever the heads say: no ring has more chunks than the file */
     uint64_t most = r->image.size / PERFI_CHUNK;
     if (out->last >= most && out->oldest <= out->last - most)
@@ -131,26 +124,26 @@ look(const perf_reader *r, const perfi_image_block *at, ring *out)
     return true;
 }
 
-/* The bytes of chunk `number`, or NULL when they are not what they should be.
- * The list leads from the newest chunk to the oldest: index falls by one. */
+/* Go on at the first chunk from at->chunk on that may still be had: one that a
+ * trace file has kept, or one of the ring. Its bytes, or NULL. */
 static const unsigned char *
-chunk_at(const perf_reader *r, const ring *in, uint64_t number)
+next_chunk(const perf_reader *r, const perfi_image_block *b, const ring *in,
+           perfi_image_cursor *at)
 {
-    uint32_t index = (uint32_t)(number % in->chunks);
-    for (uint32_t offset = in->newest; offset;) {
-        const unsigned char *bytes =
-            perfi_image_at(&r->image, offset, PERFI_CHUNK);
-        const perfi_ring_chunk *chunk = (const void *)bytes;
-        /* aligned: so the list is no longer than the file has chunks */
-        if (!chunk || offset % (PERFI_CHUNK / PERFI_UNIT))
-            return NULL;
-        if (chunk->index == index)
-            return perfi_get(&chunk->number) == number ? bytes : NULL;
-        if (chunk->older >= offset)
-            return NULL;
-        offset = chunk->older;
+    const perfi_ring_chunk *kept = NULL;
+    if (at->chunk < in->oldest) {
+        kept = perfi_chunk_kept(&r->image, b->offset, at->chunk);
+        uint64_t number = kept ? perfi_get(&kept->number) : in->oldest;
+        if (number >= in->oldest) {
+            number = in->oldest;
+            kept = NULL;
+        }
+        if (number != at->chunk)
+            at->place = 0;
+        at->chunk = number;
     }
-    return NULL;
+    return kept ? (const void *)kept
+                : perfi_chunk_in_ring(&r->image, b, at->chunk);
 }
 
 /* Count what was skipped before this chunk; start at its first record. */
@@ -210,16 +203,15 @@ static void
 read_block(const perf_reader *r, uint32_t block, perfi_image_cursor *at,
            sink *to)
 {
+    const perfi_image_block *b = &r->block[block];
     ring in;
-    if (!look(r, &r->block[block], &in))
+    if (!look(r, b, &in))
         return;
-    if (at->chunk < in.oldest) {
-        at->chunk = in.oldest;
-        at->place = 0;
-    }
-    while (to->n < to->capacity && at->chunk <= in.last) {
+    while (to->n < to->capacity) {
+        const unsigned char *bytes = next_chunk(r, b, &in, at);
+        if (at->chunk > in.last)
+            break; /* it was written over before it was whole here */
         uint32_t end = at->chunk == in.last ? in.last_end : PERFI_CHUNK;
-        const unsigned char *bytes = chunk_at(r, &in, at->chunk);
         if (bytes) {
             if (!at->place)
                 enter_chunk(at, bytes);
