@@ -24,6 +24,7 @@ def configure(
     dir:        folder for the segment, best on a memory file system; "off" keeps it private (LIBPERF_DIR)
     max_bytes:  bound of the segment, 256 KiB to 4 GiB; default 64 MiB (LIBPERF_MAX_BYTES)
     ring_bytes: finished spans kept per thread, 64 KiB to 1 GiB; default 4 MiB, 65 thousand spans
+                (LIBPERF_RING_BYTES)
     Raises StartedError when something has been recorded already, OutOfRangeError for sizes.
     """
     config = ffi.new("perf_segment_config *")

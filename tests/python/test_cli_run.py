@@ -407,6 +407,58 @@ def test_a_reader_that_leaves(runner: Runner) -> None:
     assert "Broken" not in err and "Traceback" not in err
 
 
+MANY = """\
+import libperf
+@libperf.trace
+def work(): pass
+for _ in range(300_000): work()
+"""
+
+
+def test_more_spans_than_a_ring_holds(runner: Runner) -> None:
+    """Nothing is lost: what the ring writes over is in a trace file, which the report names."""
+    runner.write("app.py", MANY)
+    status, report = runner.json("app.py")
+    assert (status, report["records"], report["lost"], calls_of(report)) == (0, 300_000, {}, {"work": 300_000})
+    (trace,) = runner.folder.glob("libperf-*.perf")
+    assert (report["program"]["trace"], trace.stat().st_mode & 0o777) == (str(trace), 0o600)
+    shutil.rmtree(runner.segments)
+    status, out, _ = runner.plain("-m", "libperf", "report", "--json", trace)
+    assert (status, json.loads(out)["operations"]) == (0, report["operations"])
+
+
+def test_more_spans_than_a_ring_holds_in_a_kept_trace(runner: Runner) -> None:
+    """--trace FILE has them all, and there is no other file."""
+    runner.write("app.py", MANY)
+    status, _, err = runner.run("--trace", "kept.perf", "app.py")
+    assert (status, "overwritten" in err) == (0, False)
+    assert {path.name for path in runner.folder.iterdir()} == {"app.py", "kept.perf", "segments"}
+    _, out, _ = runner.plain("-m", "libperf", "report", "--json", "kept.perf")
+    report = json.loads(out)
+    assert (report["records"], report["lost"]) == (300_000, {})
+
+
+def test_more_spans_than_a_ring_holds_without_segments(runner: Runner) -> None:
+    """Under LIBPERF_DIR=off the report has them all, and no file stays behind."""
+    runner.environment["LIBPERF_DIR"] = "off"
+    runner.write("app.py", MANY)
+    status, out, err = runner.run("--json", "-", "app.py")
+    report = json.loads(out)
+    assert (status, report["records"], report["lost"], "not kept" in err) == (0, 300_000, {}, True)
+    assert sorted(path.name for path in runner.folder.iterdir()) == ["app.py", "segments"]
+
+
+def test_no_room_for_more_spans_than_a_ring_holds(runner: Runner) -> None:
+    """Where nothing can be kept the report says how much was lost, and why."""
+    runner.environment["LIBPERF_RING_BYTES"] = "65536"  # what is set already stays
+    runner.write("app.py", MANY + "raise SystemExit(3)\n")
+    status, _, err = runner.run("--trace", "nosuch/out", "--json", "out.json", "app.py")
+    report = json.loads((runner.folder / "out.json").read_text())
+    assert (status, calls_of(report)) == (3, {"work": 300_000})
+    assert report["records"] + report["lost"]["records_overwritten"] == 300_000
+    assert re.findall("^libperf run: cannot write (.*?):", err, re.MULTILINE) == ["nosuch/out"]
+
+
 def test_without_segments(runner: Runner) -> None:
     """Under LIBPERF_DIR=off there is a report, and no file stays behind, unless --trace asks for one."""
     runner.environment["LIBPERF_DIR"] = "off"

@@ -262,7 +262,7 @@ def test_make_and_cmake() -> None:
 def test_environment_variables() -> None:
     """The README's settings are those that the core reads."""
     sources = [path.read_text() for path in ROOT.glob("libperf/src/**/*.c")]
-    read = {name for text in sources for name in re.findall(r'getenv\("(LIBPERF_\w+)"', text)}
+    read = {name for text in sources for name in re.findall(r'(?:getenv|environment)\(\s*"(LIBPERF_\w+)"', text)}
     table = {name for name in re.findall(r"^\|[^|]+\| `(LIBPERF_[A-Z_]+)", README.read_text(), re.MULTILINE)}
     assert table == read
 

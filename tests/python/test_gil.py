@@ -18,6 +18,7 @@ import pytest
 import libperf
 from libperf import _core
 from libperf._core import ffi, lib
+from libperf.drain import Drain
 from libperf.reader import Reader
 
 HEADERS = Path(__file__).parents[2] / "libperf/include/libperf"
@@ -173,19 +174,29 @@ def test_a_held_gil_gives_no_turn(other: Other) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(BLOCKING))
-def test_a_released_gil_gives_a_turn(name: str, other: Other) -> None:
+def test_a_released_gil_gives_a_turn(name: str, other: Other, tmp_path: Path) -> None:
     """While a `_blocking` function copies a segment, the other thread goes on."""
     libperf.Counter("test_gil").add()
     own = libperf.segment_path()
     assert own is not None
-    out = ffi.new("perf_reader **")
-    with Reader() as reader:
+    trace = tmp_path / "trace.perf"
+    out, drained = ffi.new("perf_reader **"), ffi.new("perf_drain **")
+    with Reader() as reader, Drain(own, trace) as drain:
 
         def opened(err: int) -> None:
             assert err == lib.PERF_OK
             lib.perf_reader_close(out[0])
 
+        def drain_opened(err: int) -> None:
+            assert err == lib.PERF_OK
+            lib.perf_drain_close(drained[0])
+
         calls: dict[str, Callable[[], Any]] = {
+            "perf_drain_open_blocking": lambda: drain_opened(
+                lib.perf_drain_open_blocking(bytes(own), bytes(trace), ffi.NULL, drained)
+            ),
+            "perf_drain_step_blocking": lambda: lib.perf_drain_step_blocking(drain._get()),
+            "perf_drain_finish_blocking": lambda: lib.perf_drain_finish_blocking(drain._get()),
             "perf_reader_open_blocking": lambda: opened(lib.perf_reader_open_blocking(bytes(own), ffi.NULL, out)),
             "perf_reader_open_self_blocking": lambda: opened(lib.perf_reader_open_self_blocking(ffi.NULL, out)),
             "perf_reader_refresh_blocking": lambda: lib.perf_reader_refresh_blocking(reader._get()),

@@ -1,7 +1,8 @@
 """`libperf run`: runs a program in a process of its own and reports on it, however it ends.
 
 This process only waits and reads. The program's segment outlives the program, so there is a report after an exception,
-sys.exit(), os._exit() and SIGKILL alike.
+sys.exit(), os._exit() and SIGKILL alike. What the program's rings are going to write over is kept meanwhile: when there
+was any, the trace is a file of its own.
 """
 
 import argparse
@@ -18,8 +19,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
+from typing import NamedTuple
 
 from ..analysis import Analysis
+from ..drain import Drain
 from ..errors import NotFoundError, PerfError
 from ..reader import Reader, find_segment
 from ..reporting import Report
@@ -36,7 +39,8 @@ The program's own input, output and exit status pass through (a signal n as 128+
 """
 
 CHILD = Path(__file__).with_name("child.py")
-POLL_S = 0.05
+RING_BYTES = 16 << 20  # of the program: a busy thread fills it in about 100 ms
+POLL_S = 0.01
 FIRST_NEWS_S, SLOWEST_NEWS_S = 10.0, 60.0
 
 
@@ -114,7 +118,24 @@ class News:
         print(f"libperf: {seconds(now - self.start)}, {calls:,} spans{failed}{inside}", file=sys.stderr, flush=True)
 
 
-def wait(command: list[str]) -> tuple[int, Reader | None]:
+class Found(NamedTuple):
+    """The segment of the program, once there is one."""
+
+    reader: Reader
+    drain: Drain
+
+
+def find(pid: int, trace: Path | None, temporary: bool) -> Found | None:
+    try:
+        segment = find_segment(pid)
+        if trace is None:  # its name is known to nobody else
+            trace = Path(segment.parent if temporary else tempfile.gettempdir(), f"libperf-{segment.name}")
+        return Found(Reader(segment), Drain(segment, trace))
+    except PerfError:
+        return None
+
+
+def wait(command: list[str], trace: Path | None, temporary: bool) -> tuple[int, Found | None]:
     """Run a command; returns its status and what it recorded. Signals meant for it are passed on."""
     children: list[subprocess.Popen[bytes]] = []
     early: list[int] = []
@@ -130,46 +151,32 @@ def wait(command: list[str]) -> tuple[int, Reader | None]:
     heard = [number for number in ways if signal.getsignal(number) is not signal.SIG_IGN]
     before = {number: signal.signal(number, ways[number]) for number in heard}
     try:
-        children.append(subprocess.Popen(command))
+        environment = {"LIBPERF_RING_BYTES": str(RING_BYTES), **os.environ}
+        children.append(subprocess.Popen(command, env=environment))
         for number in early:  # came while the program was being started
             children[0].send_signal(number)
-        status, reader = _follow(children[0])
+        status, found = _follow(children[0], trace, temporary)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    return (128 - status if status < 0 else status), reader
+    return (128 - status if status < 0 else status), found
 
 
-def _follow(process: "subprocess.Popen[bytes]") -> tuple[int, Reader | None]:
+def _follow(process: "subprocess.Popen[bytes]", trace: Path | None, temporary: bool) -> tuple[int, Found | None]:
     news = News(time.monotonic())
-    reader: Reader | None = None
+    found: Found | None = None
     while True:
-        try:
-            status = process.wait(POLL_S)
-        except subprocess.TimeoutExpired:
-            status = None
-        reader = reader or find(process.pid)
+        status = process.poll()
+        found = found or find(process.pid, trace, temporary)
+        if found:
+            with suppress(PerfError):  # no room for it, say: the report will tell what was lost
+                found.drain.step()
         if status is not None:
-            return status, reader
-        if reader:
+            return status, found
+        if found:
             with suppress(PerfError):  # unreadable now: it may be readable at the end, and the program goes on
-                news.tell(reader, time.monotonic())
-
-
-def find(pid: int) -> Reader | None:
-    try:
-        return Reader(find_segment(pid))
-    except PerfError:
-        return None
-
-
-def keep(segment: Path, used: int, trace: Path) -> None:
-    """Copy the part of a segment that is in use."""
-    with segment.open("rb") as source, trace.open("wb") as target:
-        left = used
-        while left and (block := source.read(min(left, 1 << 20))):
-            target.write(block)
-            left -= len(block)
+                news.tell(found.reader, time.monotonic())
+        time.sleep(POLL_S)
 
 
 def tell(report: Report, where: Path, json_file: str | None, took: float, status: int) -> None:
@@ -208,15 +215,14 @@ def main(options: argparse.Namespace) -> int:
         return 2
     with shared_folder() as temporary:
         start = time.monotonic()
-        status, reader = wait([sys.executable, str(CHILD), *program])
+        status, found = wait([sys.executable, str(CHILD), *program], options.trace, temporary)
         took = time.monotonic() - start
-        if reader is None:
+        if found is None:
             print("libperf: nothing was recorded: the program ended before its first span", file=sys.stderr)
             return status
         try:
-            with reader:
-                reader.refresh()
-                finish(reader, options, temporary, took, status)
+            with found.reader, found.drain:
+                finish(found, options, temporary, took, status)
         except PerfError as error:  # the program's status is worth more than our report
             print(f"libperf run: {error}", file=sys.stderr)
     return status
@@ -230,19 +236,22 @@ def analyse(reader: Reader) -> Analysis | None:
         return None
 
 
-def finish(reader: Reader, options: argparse.Namespace, temporary: bool, took: float, status: int) -> None:
+def finish(found: Found, options: argparse.Namespace, temporary: bool, took: float, status: int) -> None:
     """Write and print everything there is to say about a program that has ended. What cannot be written is said."""
-    report = Report.read(reader)
-    analysis = analyse(reader)
-    where = segment = reader.path or Path()
-    if temporary:
-        where = Path("not kept: LIBPERF_DIR=off")
+    reader, drain = found
+    reader.refresh()
+    where = Path("not kept: LIBPERF_DIR=off") if temporary else reader.path or Path()
     json_file: str | None = None
     problems: list[str] = []
-    if options.trace:
-        with noting(problems, str(options.trace)):
-            keep(segment, report.info.used_bytes, options.trace)
-            where = options.trace
+    if options.trace or drain.chunks:
+        with noting(problems, str(drain.trace)):
+            drain.finish()
+            if options.trace or not temporary:
+                where = drain.trace
+            if drain.chunks:  # the segment itself no longer has everything
+                reader = Reader(drain.trace)
+    report = Report.read(reader)
+    analysis = analyse(reader)
     if options.json:
         with noting(problems, options.json):
             write_json(report, analysis, options.json, where, took, status)
@@ -258,5 +267,7 @@ def noting(problems: list[str], name: str) -> Iterator[None]:
         yield
     except BrokenPipeError:  # `libperf run --json - agent.py | head`
         hang_up()
+    except PerfError as error:
+        problems.append(str(error))
     except OSError as error:
         problems.append(f"cannot write {name}: {error.strerror or error}")

@@ -34,7 +34,8 @@ typedef struct perf_segment_config {
     uint64_t max_bytes;  /* 256 KiB..4 GiB; default 64 MiB, or
                             $LIBPERF_MAX_BYTES */
     uint64_t ring_bytes; /* finished records kept per thread, 64 KiB..1 GiB;
-                            default 4 MiB (65,535 spans) */
+                            default 4 MiB (65,535 spans), or
+                            $LIBPERF_RING_BYTES */
     const perf_allocator *allocator; /* for per-thread tables; NULL: libc */
 } perf_segment_config;
 

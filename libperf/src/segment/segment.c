@@ -28,23 +28,22 @@ perfi_segment perfi_segment_state = {
 /* ---- settings ---- */
 
 static uint64_t
-max_bytes_from_environment(void)
+bytes_from_environment(const char *name, uint64_t least, uint64_t most,
+                       uint64_t normal)
 {
-    const char *text = getenv("LIBPERF_MAX_BYTES");
+    const char *text = getenv(name);
     if (!text || !*text)
-        return DEFAULT_BYTES;
+        return normal;
     char *end;
     errno = 0;
     unsigned long long value = strtoull(text, &end, 10);
-    if (errno || *end || *text == '-' || value < PERFI_MIN_BYTES ||
-        value > MAX_BYTES) {
+    if (errno || *end || *text == '-' || value < least || value > most) {
         perfi_say_once(PERFI_SAY_SETTING,
-                       "LIBPERF_MAX_BYTES=%s is not a number of bytes from "
-                       "%llu to %llu; using %llu",
-                       text, (unsigned long long)PERFI_MIN_BYTES,
-                       (unsigned long long)MAX_BYTES,
-                       (unsigned long long)DEFAULT_BYTES);
-        return DEFAULT_BYTES;
+                       "%s=%s is not a number of bytes from %llu to %llu; "
+                       "using %llu",
+                       name, text, (unsigned long long)least,
+                       (unsigned long long)most, (unsigned long long)normal);
+        return normal;
     }
     return value;
 }
@@ -57,8 +56,11 @@ perf_segment_config_init(perf_segment_config *config, uint32_t size)
     *config = (perf_segment_config){
         .size = size,
         .version = PERF_SEGMENT_CONFIG_VERSION,
-        .max_bytes = max_bytes_from_environment(),
-        .ring_bytes = DEFAULT_RING_BYTES,
+        .max_bytes = bytes_from_environment(
+            "LIBPERF_MAX_BYTES", PERFI_MIN_BYTES, MAX_BYTES, DEFAULT_BYTES),
+        .ring_bytes =
+            bytes_from_environment("LIBPERF_RING_BYTES", MIN_RING_BYTES,
+                                   MAX_RING_BYTES, DEFAULT_RING_BYTES),
     };
 }
 

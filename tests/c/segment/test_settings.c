@@ -188,6 +188,18 @@ START_TEST(test_max_bytes_from_the_environment)
 }
 END_TEST
 
+START_TEST(test_ring_bytes_from_the_environment)
+{
+    uint64_t normal = 64 << 20; /* the other setting is not touched */
+    setenv("LIBPERF_RING_BYTES", "1048576", 1);
+    ck_assert_uint_eq(defaults().ring_bytes, 1 << 20);
+    ck_assert_uint_eq(pt_run_well(start_with_environment, &normal), 0);
+    setenv("LIBPERF_RING_BYTES", "65535", 1);
+    ck_assert_uint_eq(defaults().ring_bytes, 4 << 20);
+    ck_assert_uint_eq(pt_run_well(start_with_environment, &normal), 0);
+}
+END_TEST
+
 /* ---- limits of the process ---- */
 
 static void
@@ -290,6 +302,7 @@ main(void)
     tcase_add_loop_test(tests, test_service_and_command_are_shown, 0, 2);
     tcase_add_test(tests, test_nonsense_in_max_bytes_is_said_once);
     tcase_add_test(tests, test_max_bytes_from_the_environment);
+    tcase_add_test(tests, test_ring_bytes_from_the_environment);
     tcase_add_loop_test(tests, test_small_file_limit_does_not_kill, 0, 6);
     if (!PT_SANITIZED) /* they reserve terabytes: no such limit can be set */
         tcase_add_test(tests, test_start_without_address_space_leaves_no_file);

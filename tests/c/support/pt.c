@@ -20,7 +20,8 @@ TCase *
 pt_begin(const char *name)
 {
     static const char *const unset[] = {"XDG_RUNTIME_DIR", "LIBPERF_MAX_BYTES",
-                                        "LIBPERF_QUIET", "LIBPERF_SERVICE"};
+                                        "LIBPERF_RING_BYTES", "LIBPERF_QUIET",
+                                        "LIBPERF_SERVICE"};
     for (size_t i = 0; i < sizeof unset / sizeof *unset; i++)
         unsetenv(unset[i]);
     /* memory first: segments are meant to lie there */
