@@ -152,6 +152,14 @@ class Analysis(Handle):
         self._cache: dict[str, Any] = {}
         self.replayed = self.replay()
 
+    @classmethod
+    def read(cls, reader: Reader) -> "Analysis | None":
+        """The analysis of a reader's picture; None when the program did not run in profiling mode."""
+        try:
+            return cls(reader)
+        except NotFoundError:
+            return None
+
     # ---- what was recorded ----
 
     def _text(self, name: int) -> str:

@@ -76,11 +76,14 @@ def of_label(label: "Label", analysis: "Analysis", t: Thresholds) -> Evidence:
             f"make {label.name} succeed the first time, or wait less between tries: @libperf.resilient(retries=…)",
         )
     if label.loop > t.loop_own * total and analysis.lag > t.loop_lag * wall:
-        how = "CPU work" if label.cpu > label.block else "a blocking call"
+        on_cpu = label.cpu > label.block
+        how = "CPU work" if on_cpu else "a blocking call"
         return Evidence(
             "loop-bound",
-            f"{how} in a coroutine: other tasks were ready for {_seconds(analysis.lag)} in all",
-            f"await asyncio.to_thread({label.name}, …), or an awaitable version of what it calls",
+            f"{how} in a coroutine; other tasks were ready for {_seconds(analysis.lag)} in all",
+            f"a cheaper {label.name}, or a process for it: loop.run_in_executor(ProcessPoolExecutor(), …)"
+            if on_cpu
+            else f"await asyncio.to_thread({label.name}, …), or an awaitable version of what it calls",
         )
     if label.cpu > t.cpu_own * total and analysis.threads > 1 and analysis.lock_wait > t.lock_wait * wall:
         return Evidence(
@@ -110,9 +113,8 @@ def of_label(label: "Label", analysis: "Analysis", t: Thresholds) -> Evidence:
 
 
 def _critical(label: "Label") -> str:
-    if label.calls > 1:
-        return f"{label.calls} calls, {_seconds(label.total)} of their own"
-    return f"{_seconds(label.total)} of its own"
+    calls = f"{label.calls} calls, " if label.calls > 1 else ""
+    return f"{calls}own time {_seconds(label.total)}"
 
 
 def _faster(label: "Label") -> str:

@@ -10,6 +10,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from .analysis import Analysis
 from .names import Kind
 from .reporting import Call, Report, Row
 
@@ -193,10 +194,15 @@ def render_text(report: Report, width: int = 120) -> str:
     return file.getvalue()
 
 
-def print_report(report: Report, *, stderr: bool = False) -> Console:
-    """Print to the terminal, as wide as it is; 120 columns where there is none."""
+def print_report(report: Report, analysis: Analysis | None = None, *, stderr: bool = False) -> Console:
+    """Print to the terminal, as wide as it is; 120 columns where there is none. With an analysis: bottlenecks too."""
     console = Console(stderr=stderr)
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console = Console(stderr=stderr, width=120)
     console.print(render(report, console.width))
+    if analysis:
+        from .bottleneck_table import bottlenecks
+
+        console.print()
+        console.print(bottlenecks(analysis, console.width))
     return console

@@ -5,6 +5,7 @@ import json
 import sys
 from pathlib import Path
 
+from ..analysis import Analysis
 from ..reader import Reader, find_segment
 from ..reporting import Report
 
@@ -34,11 +35,12 @@ def resolve(target: str) -> Path:
 def main(options: argparse.Namespace) -> int:
     with Reader(resolve(options.target)) as reader:
         report = Report.read(reader)
-    if options.json:
-        json.dump(report.to_dict(), sys.stdout, indent=2)
-        sys.stdout.write("\n")
-    else:
-        from ..table import print_report
+        analysis = Analysis.read(reader)
+        if options.json:
+            json.dump(report.to_dict() | (analysis.to_dict() if analysis else {}), sys.stdout, indent=2)
+            sys.stdout.write("\n")
+        else:
+            from ..table import print_report
 
-        print_report(report)
+            print_report(report, analysis)
     return 0

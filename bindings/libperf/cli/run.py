@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 from ..analysis import Analysis
 from ..drain import Drain
-from ..errors import NotFoundError, PerfError
+from ..errors import PerfError
 from ..reader import Reader, find_segment
 from ..reporting import Report
 from . import hang_up
@@ -179,10 +179,12 @@ def _follow(process: "subprocess.Popen[bytes]", trace: Path | None, temporary: b
         time.sleep(POLL_S)
 
 
-def tell(report: Report, where: Path, json_file: str | None, took: float, status: int) -> None:
+def tell(
+    report: Report, analysis: Analysis | None, where: Path, json_file: str | None, took: float, status: int
+) -> None:
     from ..table import print_report, seconds
 
-    console = print_report(report, stderr=True)
+    console = print_report(report, analysis, stderr=True)
     end = "" if status == 0 else f", exit status {status}"
     if status - 128 in {number.value for number in signal.Signals}:
         end = f", ended by {signal.Signals(status - 128).name}"
@@ -228,14 +230,6 @@ def main(options: argparse.Namespace) -> int:
     return status
 
 
-def analyse(reader: Reader) -> Analysis | None:
-    """None when the program switched profiling off."""
-    try:
-        return Analysis(reader)
-    except NotFoundError:
-        return None
-
-
 def finish(found: Found, options: argparse.Namespace, temporary: bool, took: float, status: int) -> None:
     """Write and print everything there is to say about a program that has ended. What cannot be written is said."""
     reader, drain = found
@@ -251,12 +245,12 @@ def finish(found: Found, options: argparse.Namespace, temporary: bool, took: flo
             if drain.chunks:  # the segment itself no longer has everything
                 reader = Reader(drain.trace)
     report = Report.read(reader)
-    analysis = analyse(reader)
+    analysis = Analysis.read(reader)
     if options.json:
         with noting(problems, options.json):
             write_json(report, analysis, options.json, where, took, status)
             json_file = None if options.json == "-" else options.json
-    tell(report, where, json_file, took, status)
+    tell(report, analysis, where, json_file, took, status)
     for problem in problems:
         print(f"libperf run: {problem}", file=sys.stderr)
 
