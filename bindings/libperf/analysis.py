@@ -32,6 +32,8 @@ LABEL_KINDS = {lib.PERF_LABEL_NONE: "none", lib.PERF_LABEL_LIMIT: "limit", lib.P
 
 METHOD = re.compile(r"_*[A-Z]\w*\.\w+")  # what @trace calls a method; the user wrote `def name`
 
+LABEL_TIMES = ("cpu", "block", "delay", "loop", "span", "gap", "first", "median", "tail", "barrier")
+
 Change = tuple[int, int, float]  # PERF_CHANGE_…, number of a label or resource, factor
 
 
@@ -53,6 +55,8 @@ class Label:
     first: float
     median: float
     tail: float
+    barrier: float  # that other nodes of a graph's step waited for it
+    grown: int  # bytes of resident memory gained meanwhile, minus lost
 
     @property
     def total(self) -> float:
@@ -114,6 +118,7 @@ class Analysis(Handle):
         "lock_wait",
         "lost",
         "lottery",
+        "memory",
         "replayed",
         "resources",
         "startup",
@@ -145,6 +150,7 @@ class Analysis(Handle):
         self.lottery = bool(raw.lottery)
         self.wall: float = raw.wall_ns / 1e9
         self.startup: float = raw.startup_ns / 1e9
+        self.memory: tuple[int, int, int] = (raw.first_bytes, raw.last_bytes, raw.peak_bytes)
         self.lag: float = raw.lag_ns / 1e9
         self.lock_wait: float = raw.lock_wait_ns / 1e9
         self.labels = [self._label(number) for number in range(raw.labels)]
@@ -179,11 +185,10 @@ class Analysis(Handle):
             name = f"import {name.partition('.')[0]}"
         elif METHOD.fullmatch(name):
             name = name.partition(".")[2]
-        times = (
-            getattr(raw, f"{field}_ns") / 1e9
-            for field in ("cpu", "block", "delay", "loop", "span", "gap", "first", "median", "tail")
+        times = {field: getattr(raw, f"{field}_ns") / 1e9 for field in LABEL_TIMES}
+        return Label(
+            number=number, kind=kind, name=name, calls=raw.calls, retried=raw.retried, grown=raw.grown_bytes, **times
         )
-        return Label(number, kind, name, raw.calls, raw.retried, *times)
 
     def _resource(self, number: int) -> Resource:
         raw = ffi.new("perf_resource_use *")

@@ -103,11 +103,24 @@ def of_label(label: "Label", analysis: "Analysis", t: Thresholds) -> Evidence:
             f"the first call took {_seconds(label.first)}, later ones {_seconds(label.median)}",
             f"call {label.name} once when the program starts, or build what it needs there",
         )
+    growth = analysis.memory[2] - analysis.memory[0]
+    if growth > t.growth_bytes and label.grown > t.growth_own * growth:
+        return Evidence(
+            "memory-growth",
+            f"the process grew by {growth / 2**20:.0f} MiB, {label.grown / 2**20:.0f} MiB of it here",
+            f"let go of what {label.name} keeps, or bound it: a cache with max_bytes, a smaller state",
+        )
     if label.calls >= t.tail_calls and label.tail > t.tail_own * total:
         return Evidence(
             "slow-tail",
             f"half of the calls take {_seconds(label.median)}; a few take most of the time",
             f"a time limit and a second try for {label.name}: asyncio.timeout(…), or hedged requests",
+        )
+    if label.barrier > t.barrier_wall * wall:
+        return Evidence(
+            "barrier",
+            f"other branches of the step waited {_seconds(label.barrier)} for it",
+            f"make {label.name} faster, or let what does not need it run on: a sub-graph for each branch",
         )
     return Evidence("critical", _critical(label), _faster(label))
 

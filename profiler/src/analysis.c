@@ -111,6 +111,14 @@ make(perf_analysis *a, perf_reader *reader, uint64_t session)
     perf_reader_info_get(reader, &info);
     a->info.lost = perf_reader_lost(reader) + info.stats.dropped_records;
     a->info.events = a->line.events;
+    const perfi_memory *memory = a->line.memory.item;
+    for (size_t i = 0; i < a->line.memory.count; i++) {
+        if (i == 0)
+            a->info.first_bytes = memory[i].bytes;
+        a->info.last_bytes = memory[i].bytes;
+        if (memory[i].bytes > a->info.peak_bytes)
+            a->info.peak_bytes = memory[i].bytes;
+    }
     a->info.actors = a->line.actors.count;
     a->info.spans = a->line.spans.count;
     a->info.wall_ns = a->model.wall_ns;
@@ -190,6 +198,8 @@ perf_analysis_label(const perf_analysis *a, uint32_t label, perf_label *out)
         .first_ns = l->first_ns,
         .median_ns = l->median_ns,
         .tail_ns = l->tail_ns,
+        .grown_bytes = l->grown_bytes,
+        .barrier_ns = l->barrier_ns,
     };
     if (l->limiter)
         out->gap_ns = a->model.limiters.item[l->limiter - 1].gap_ns;

@@ -30,5 +30,7 @@ perfi_model_build(perfi_model *m, perfi_region *region, perf_reader *reader,
     perfi_limiters_find(m);
     perfi_waits_settle(m);
     perfi_own_times(m);
+    perfi_own_memory(m);
+    perfi_steps_find(m);
     perfi_queues_cut(m); /* last: programs no longer lie in one piece */
 }

@@ -1,5 +1,6 @@
 /* own.c - how long a label's spans took themselves: the first, the usual, and
- * those far beyond it. A mean would hide all three. */
+ * those far beyond it. A mean would hide all three. And what memory came to be
+ * in use meanwhile. */
 #include "program.h"
 
 #include <stdlib.h>
@@ -32,6 +33,29 @@ describe(perfi_label *l, const own *item, size_t n)
             l->tail_ns += item[i].ns - l->median_ns;
     }
     l->first_ns = first->ns;
+}
+
+static int
+by_time(const void *a, const void *b)
+{
+    const perfi_memory *x = a, *y = b;
+    return (x->t > y->t) - (x->t < y->t);
+}
+
+/* What the process gained between two readings is put down to the span at the
+ * end of it. */
+void
+perfi_own_memory(perfi_model *m)
+{
+    perfi_memory *item = m->line->memory.item;
+    size_t n = m->line->memory.count;
+    if (n)
+        qsort(item, n, sizeof *item, by_time);
+    for (size_t i = 1; i < n; i++) {
+        uint32_t label = perfi_label_at(m, item[i].span, PERFI_NONE, item[i].t);
+        m->labels.item[label].grown_bytes +=
+            (int64_t)(item[i].bytes - item[i - 1].bytes);
+    }
 }
 
 void

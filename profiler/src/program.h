@@ -65,6 +65,8 @@ typedef struct perfi_label {
     uint64_t loop_ns;  /* RUN and BLOCK on a loop */
     uint64_t span_ns;  /* durations of its spans, added up */
     uint64_t first_ns, median_ns, tail_ns; /* see perf_label */
+    int64_t grown_bytes;
+    uint64_t barrier_ns;
 } perfi_label;
 
 /** Between a failed call and its next try; the time there is the call's. */
@@ -184,6 +186,10 @@ void perfi_queues_cut(perfi_model *m);
 
 /** own.c: how the own times of a label's spans are spread. */
 void perfi_own_times(perfi_model *m);
+void perfi_own_memory(perfi_model *m);
+
+/** steps.c: how long nodes of a graph waited for the last of their step. */
+void perfi_steps_find(perfi_model *m);
 
 /** cpu.c: what became of the time of a segment. */
 typedef struct perfi_spent {

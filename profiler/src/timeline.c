@@ -280,6 +280,12 @@ take(stream *s, const perf_event *e)
         return;
     case PERF_EVENT_RESOURCE:
     case PERF_EVENT_WHERE: note_resource(to, e); return;
+    case PERF_EVENT_MEMORY: {
+        uint32_t span = span_of(to, e->span);
+        *perfi_list_add(to->region, &to->memory) =
+            (perfi_memory){t, e->more, span};
+        return;
+    }
     case PERF_EVENT_RUN: run(s, e); break;
     case PERF_EVENT_SPAWN: note_child(s, e, PERF_ACTOR_CALLBACK); break;
     case PERF_EVENT_TIMER: note_child(s, e, PERF_ACTOR_TIMER); break;

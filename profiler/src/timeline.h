@@ -64,6 +64,12 @@ typedef struct perfi_thread_line {
     perfi_list(perfi_pulse) pulses;
 } perfi_thread_line;
 
+/** How much memory the process had. */
+typedef struct perfi_memory {
+    uint64_t t, bytes;
+    uint32_t span;
+} perfi_memory;
+
 typedef struct perfi_timeline {
     perfi_region *region;
     uint64_t start_ns; /* of time 0 */
@@ -77,6 +83,7 @@ typedef struct perfi_timeline {
     perfi_list(perfi_span) spans; /* span 1 is item 0 */
     perfi_list(perfi_resource) resources;
     perfi_list(perfi_thread_line) threads;
+    perfi_list(perfi_memory) memory;
     uint32_t main; /* the actor whose end is the program's end */
 } perfi_timeline;
 

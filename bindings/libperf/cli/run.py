@@ -194,9 +194,7 @@ def tell(
         console.print(f"json    {json_file}", highlight=False, soft_wrap=True)
 
 
-def write_json(
-    report: Report, analysis: Analysis | None, target: str, where: Path, took: float, status: int
-) -> None:
+def write_json(report: Report, analysis: Analysis | None, target: str, where: Path, took: float, status: int) -> None:
     data = report.to_dict()
     if analysis:
         data |= analysis.to_dict()

@@ -112,6 +112,10 @@ typedef enum perf_event_code {
 
     PERF_EVENT_IMPORT = 40, /* arg: module (kind TEXT) */
     PERF_EVENT_IMPORTED = 41,
+
+    /* more: resident memory of the process, in bytes. Written by the core
+     * itself before another event, about once a millisecond. */
+    PERF_EVENT_MEMORY = 42,
 } perf_event_code;
 
 /** One event, as a reader gives it. */

@@ -4,12 +4,13 @@
 
 #include "../base/clock.h"
 #include "../segment/ring.h"
+#include "memory.h"
 
 #include <time.h>
 
 /* Between two reads of a thread's CPU time, as a part of a second: 50 us. It is
  * a system call, several times an event's own cost. */
-enum { CPU_READS_PER_S = 20000 };
+enum { CPU_READS_PER_S = 20000, MEMORY_READS_PER_S = 1000 };
 
 /* Tests; both 0: the real clocks. Relaxed: whoever sets the time while others
  * write does not care which of the two times they take. */
@@ -36,24 +37,43 @@ cpu_ns_now(perfi_thread *t, uint64_t ticks)
     return (uint64_t)used.tv_sec * 1000000000u + (uint64_t)used.tv_nsec;
 }
 
-void
-perfi_event_write(perfi_thread *t, perf_event_code code, uint32_t arg,
-                  uint64_t span, uint64_t key, uint64_t more)
+/* Whether this thread is to say how much memory there is. */
+static bool
+is_memory_due(uint64_t ticks)
+{
+    static _Atomic uint64_t read_at; /* relaxed: two threads may both read */
+    if (ticks - atomic_load_explicit(&read_at, memory_order_relaxed) <
+        perfi_clock_state.anchor_ticks / MEMORY_READS_PER_S)
+        return false;
+    atomic_store_explicit(&read_at, ticks, memory_order_relaxed);
+    return true;
+}
+
+static void
+write_event(perfi_thread *t, perfi_event event)
 {
     perfi_event *e = perfi_ring_reserve(t, sizeof *e);
     if (!e) {
         perfi_add(&t->block->dropped_records, 1);
         return;
     }
-    uint64_t time, cpu_ns;
+    *e = event;
+    perfi_ring_commit(t, sizeof *e);
+}
+
+void
+perfi_event_write(perfi_thread *t, perf_event_code code, uint32_t arg,
+                  uint64_t span, uint64_t key, uint64_t more)
+{
+    uint64_t time, cpu_ns, ticks = perfi_clock_ticks();
     bool given = is_given(&time, &cpu_ns);
     if (!given) {
-        time = perfi_clock_ticks();
-        cpu_ns = cpu_ns_now(t, time);
+        time = ticks;
+        cpu_ns = cpu_ns_now(t, ticks);
     }
-    *e = (perfi_event){
+    perfi_event event = {
         .type = PERF_RECORD_EVENT,
-        .units = sizeof *e / PERFI_UNIT,
+        .units = sizeof event / PERFI_UNIT,
         .code = (uint8_t)code,
         .flags = given ? PERFI_EVENT_NS : 0,
         .arg = arg,
@@ -63,7 +83,16 @@ perfi_event_write(perfi_thread *t, perf_event_code code, uint32_t arg,
         .key = key,
         .more = more,
     };
-    perfi_ring_commit(t, sizeof *e);
+    /* the first event of a thread says who it is */
+    if (cpu_ns && code != PERF_EVENT_THREAD && is_memory_due(ticks)) {
+        perfi_event memory = event;
+        memory.code = PERF_EVENT_MEMORY;
+        memory.arg = 0;
+        memory.key = 0;
+        memory.more = perfi_memory_resident();
+        write_event(t, memory);
+    }
+    write_event(t, event);
 }
 
 uint64_t

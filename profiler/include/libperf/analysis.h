@@ -47,7 +47,10 @@ typedef struct perf_analysis_info {
     uint64_t replay_ns;  /* the unchanged replay; with a lottery one of many */
     uint64_t lag_ns;     /* ready while the loop was busy, added up */
     uint64_t lock_wait_ns; /* ready while another thread had the interpreter */
-    uint32_t threads;      /* that recorded events */
+    uint64_t first_bytes;  /* resident memory, first reading; 0: none */
+    uint64_t last_bytes;
+    uint64_t peak_bytes;
+    uint32_t threads; /* that recorded events */
     uint32_t labels;
     uint32_t resources;
     uint32_t stuck;   /* 1: the replay never came to its end: a deadlock, or
@@ -82,9 +85,11 @@ typedef struct perf_label {
     uint64_t span_ns;  /* durations of the spans */
     uint64_t gap_ns;   /* time between grants of a limit in it; 0: none */
     /* of its spans' own times, without what is inside their children: */
-    uint64_t first_ns;  /* the earliest one */
-    uint64_t median_ns; /* lower median */
-    uint64_t tail_ns;   /* sum of what is above five medians, medians off */
+    uint64_t first_ns;   /* the earliest one */
+    uint64_t median_ns;  /* lower median */
+    uint64_t tail_ns;    /* sum of what is above five medians, medians off */
+    int64_t grown_bytes; /* resident memory gained meanwhile, minus lost */
+    uint64_t barrier_ns; /* other nodes of a graph's step waited for it */
 } perf_label;
 
 /** Errors: PERF_ERR_INVALID, PERF_ERR_NOT_FOUND. */
