@@ -181,16 +181,10 @@ _nesting = 0
 
 
 @contextlib.contextmanager
-def virtual_time() -> Iterator[None]:
-    """No real time in what is recorded, also before and after run_virtual().
-
-    >>> with virtual_time(), libperf.Profiler() as profiler:
-    ...     run_virtual(main)
-    >>> profiler.analyze()
-    """
+def _core_has(now_ns: int, cpu_ns: int) -> Iterator[None]:
+    """The core has this time; the outermost gives its own clocks back."""
     global _nesting
-    if not _nesting:
-        lib.perf_events_set_time(_START_NS, _START_NS)
+    lib.perf_events_set_time(now_ns, cpu_ns)
     _nesting += 1
     try:
         yield
@@ -198,6 +192,16 @@ def virtual_time() -> Iterator[None]:
         _nesting -= 1
         if not _nesting:
             lib.perf_events_set_time(0, 0)
+
+
+def virtual_time() -> contextlib.AbstractContextManager[None]:
+    """No real time in what is recorded, also before and after run_virtual().
+
+    >>> with virtual_time(), libperf.Profiler() as profiler:
+    ...     run_virtual(main)
+    >>> profiler.analyze()
+    """
+    return _core_has(_START_NS, _START_NS)
 
 
 @contextlib.contextmanager
@@ -215,8 +219,7 @@ def _clocks_of(loop: VirtualLoop) -> Iterator[None]:
 
     time.sleep = sleep
     try:
-        with virtual_time():
-            lib.perf_events_set_time(loop._now_ns, loop._cpu_ns)
+        with _core_has(loop._now_ns, loop._cpu_ns):
             yield
     finally:
         if time.sleep is sleep:
