@@ -77,7 +77,7 @@ core_module = Extension(
 
 scheduler_module = Extension(
     "libperf._scheduler",
-    ["bindings/libperf/_scheduler.c", "bindings/libperf/_scheduler_loop.c"],
+    [f"bindings/libperf/_scheduler{part}.c" for part in ("", "_event", "_types", "_loop")],
     depends=[*core_module.depends, "bindings/libperf/_scheduler.h"],
     include_dirs=INCLUDE,
     libraries=["perfcore"],

@@ -1,5 +1,4 @@
-/* _scheduler.h - what the two files of the module libperf._scheduler share:
- * writing events, and the ids of what they are about.
+/* _scheduler.h - what the files of the module libperf._scheduler share.
  *
  * State is the process's own, not the module's: the core it writes to is one,
  * and so is asyncio, whose classes are replaced. The GIL guards all of it. */
@@ -7,6 +6,7 @@
 #define LIBPERF_BINDINGS_SCHEDULER_H
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
+#include <structmember.h>
 
 #include <libperf/event.h>
 
@@ -14,13 +14,27 @@
  *  and each fork. What begins in one session does not end in another. */
 extern uint32_t sched_session;
 
-/** The actor that the next handle this thread makes will run. */
 typedef struct sched_actor {
     uint64_t id; /* 0: none */
     perf_actor kind;
 } sched_actor;
 
-extern _Thread_local sched_actor sched_next;
+/** What a thread knows about itself. */
+typedef struct sched_thread {
+    sched_actor next;    /* whom the next handle that it makes will run */
+    uint64_t loop;       /* id of the loop that it runs; 0: unknown */
+    uint64_t label;      /* the span of who started it; for want of its own */
+    uint64_t await_key;  /* the last event was AWAIT: of what; else 0 */
+    uint64_t await_span; /* and under which span */
+    uint32_t session;    /* in which it has said that it is there */
+    uint32_t brackets;   /* open waits: only the outermost is written */
+    uint32_t imports;    /* and imports */
+} sched_thread;
+
+extern _Thread_local sched_thread sched_here;
+
+/** Begin a session, given Python's ident of the main thread; 0: end it. */
+void sched_switch(unsigned long main_thread_ident);
 
 /** Write an event of this thread; it is labelled with the current span. */
 void sched_emit(perf_event_code code, uint32_t arg, uint64_t key,
@@ -29,6 +43,18 @@ void sched_emit(perf_event_code code, uint32_t arg, uint64_t key,
 /** The same, labelled with the span that is current in another context. */
 void sched_emit_in(PyObject *context, perf_event_code code, uint32_t arg,
                    uint64_t key, uint64_t more);
+
+/** Say that this thread begins to record, as this actor. */
+void sched_say_thread(uint64_t actor);
+
+/** The id of the current span; 0: none. */
+uint64_t sched_span(void);
+
+/** Make a span current, and say so. Returns -1 with an exception. */
+int sched_set_current(PyObject *handle);
+
+/** A handle was given another span. */
+void sched_forget_handle(void);
 
 /** The id of any object, the same as long as it lives. Never fails. */
 uint64_t sched_id_of(PyObject *object);
@@ -39,8 +65,29 @@ bool sched_has_id(PyObject *object);
 /** Where a future or task of our own types keeps its id; NULL: it is none. */
 uint64_t *sched_own_id(PyObject *object);
 
-/** Functions about asyncio, for the module. */
+/** asyncio's own types; NULL before loop_types(). */
+extern PyTypeObject *sched_plain_future, *sched_plain_task;
+
+/** future.done(), false when it fails. */
+bool sched_is_done(PyObject *future);
+
+/** The task whose step a callback is, as a new reference; NULL: another
+ *  callback. */
+PyObject *sched_task_of(PyObject *callback);
+
+/** function(self, *args, **kwargs) */
+PyObject *sched_call(PyObject *function, PyObject *self, PyObject *const *args,
+                     Py_ssize_t nargs, PyObject *kwnames);
+
+/** Called when the module is imported. Returns -1 with an exception. */
+int sched_prepare(void);
+
+/** Functions of the module. */
 PyObject *sched_loop_types(PyObject *module, PyObject *args);
 PyObject *sched_loop_methods(PyObject *module, PyObject *loop_class);
+
+/** For tables of methods: one that takes an array, and keywords. */
+#define SCHED_FAST(f)                                                          \
+    (PyCFunction)(void (*)(void)) f, METH_FASTCALL | METH_KEYWORDS
 
 #endif

@@ -5,11 +5,12 @@ right after its import; `stop()` puts everything back. What was made meanwhile g
 """
 
 import os
+import sys
 import threading
 
-from .. import _scheduler, context, tracing
+from .. import _scheduler
 from .._core import lib
-from . import imports, resources
+from . import imports, resources, spans
 from .patch import Patches
 
 __all__ = ["start", "stop"]
@@ -25,19 +26,21 @@ _PARTS = {
     "queue": "locks.watch_queues",
     "asyncio": "loops.watch_loops",
     "ssl": "imports.watch_certificates",
+    "libperf.langchain": "spans.watch_langchain",
 }
 
 
 def start() -> int:
     """Write events from now on. Returns the number of the session."""
     resources.forget()
-    for module in (context, tracing):
-        _patches.set(module, "set_current", _scheduler.set_current)
+    spans.watch_spans(_patches)
     imports.watch_imports(_patches)
     for name, part in _PARTS.items():
         imports.after(name, part, _patches)
     lib.perf_events_switch(True)
     _begin()
+    if loops := sys.modules.get(f"{__name__}.loops"):
+        loops.say_running_loop()
     return _scheduler.session()
 
 

@@ -56,11 +56,13 @@ def _end(outermost: bool) -> None:
 
 
 def watch_imports(patches: Patches) -> None:
-    """What is in sys.modules is not looked for: only modules that are really imported come here."""
+    """What comes here is looked for, but for what importlib.import_module() is asked for again."""
     from importlib import _bootstrap
 
     def make(original: Any) -> Any:
         def _find_and_load(name: str, import_: Any) -> Any:
+            if name in sys.modules:
+                return original(name, import_)
             outermost = _begin(name)
             try:
                 module = original(name, import_)

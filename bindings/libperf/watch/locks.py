@@ -1,5 +1,6 @@
 """Locks and queues between threads: threading.Lock and RLock as the program makes them, and queue.Queue."""
 
+import operator
 import sys
 import threading
 from typing import Any
@@ -27,6 +28,12 @@ from .resources import (
     resource,
     watch_making,
 )
+
+_maxsize = operator.attrgetter("maxsize")
+
+
+def _one(lock: object) -> int:
+    return 1
 
 
 def watch_thread_locks(patches: Patches) -> None:
@@ -63,7 +70,7 @@ class WatchedLock:
         self._libperf_place = place_of_caller()
 
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
-        key = resource(self, LOCK, 1)
+        key = resource(self, LOCK, _one)
         emit(ACQUIRE, key)
         acquired: bool = False
         try:
@@ -73,7 +80,7 @@ class WatchedLock:
         return acquired
 
     def release(self) -> None:
-        emit(RELEASE, resource(self, LOCK, 1))
+        emit(RELEASE, resource(self, LOCK, _one))
         self._lock.release()
 
     def __enter__(self) -> bool:
@@ -122,12 +129,12 @@ class WatchedRLock(WatchedLock):
         return bool(self._lock._is_owned())
 
     def _release_save(self) -> Any:
-        emit(RELEASE, resource(self, LOCK, 1))
+        emit(RELEASE, resource(self, LOCK, _one))
         depth, self._depth = self._depth, 0
         return depth, self._lock._release_save()
 
     def _acquire_restore(self, saved: Any) -> None:
-        key = resource(self, LOCK, 1)
+        key = resource(self, LOCK, _one)
         emit(ACQUIRE, key)
         self._lock._acquire_restore(saved[1])
         self._depth = saved[0]
@@ -143,7 +150,7 @@ def watch_queues(patches: Patches) -> None:
     def bracket(begin: int, end: int, failed: int) -> Any:
         def make(original: Any) -> Any:
             def bracketed(self: Any, *args: Any, **kwargs: Any) -> Any:
-                key = resource(self, QUEUE, self.maxsize)
+                key = resource(self, QUEUE, _maxsize)
                 emit(begin, key)
                 enter()  # the conditions it is made of
                 how = failed
@@ -161,7 +168,7 @@ def watch_queues(patches: Patches) -> None:
 
     def make_task_done(original: Any) -> Any:
         def task_done(self: Any) -> None:
-            emit(TASK_DONE, resource(self, QUEUE, self.maxsize))
+            emit(TASK_DONE, resource(self, QUEUE, _maxsize))
             original(self)
 
         return task_done

@@ -8,7 +8,7 @@ from typing import Any
 
 from .. import _scheduler
 from .._core import lib
-from .._scheduler import emit, id_of, new_id
+from .._scheduler import emit, id_of, new_id, set_loop
 from .patch import Patches
 from .resources import watch_asyncio
 
@@ -38,8 +38,12 @@ def watch_loops(patches: Patches) -> None:
     _watch_groups(patches, asyncio.TaskGroup)
     _watch_event(patches, locks.Event)
     watch_asyncio(patches)
-    if running := asyncio._get_running_loop():
-        emit(HOST, new_id(), id_of(running))
+
+
+def say_running_loop() -> None:
+    """When a session begins inside of a loop: what runs now counts as the thread's own, what comes as the loop's."""
+    if loop := asyncio._get_running_loop():
+        emit(HOST, new_id(), id_of(loop))
 
 
 _types: tuple[type[Any], ...] | None = None
@@ -93,9 +97,11 @@ def _watch_hosts(patches: Patches, cls: Any) -> None:
             self._libperf_until = key if future is None else 0
             loop = id_of(self)
             emit(HOST, key, loop)
+            outer = set_loop(loop)
             try:
                 original(self)
             finally:
+                set_loop(outer)
                 emit(HOSTED, key, loop)
 
         return run_forever

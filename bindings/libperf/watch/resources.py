@@ -1,6 +1,8 @@
 """What has a capacity or an order: naming it once, and asyncio's semaphores, locks and queues."""
 
+import operator
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -44,17 +46,21 @@ def forget() -> None:
     _told.clear()
 
 
-def resource(thing: Any, kind: int, capacity: int, name: str = "") -> int:
+def resource(thing: Any, kind: int, capacity: Callable[[Any], int], name: str = "") -> int:
     """The id of a resource, which is introduced at its first use."""
     key = id_of(thing)
     if key not in _told and session():
-        _told.add(key)
-        place = getattr(thing, "_libperf_place", None) or place_of_caller()
-        name = name or getattr(thing, "_libperf_name", None) or Path(place).name or _WORDS[kind]
-        emit(RESOURCE, key, kind | max(0, capacity) << 8, intern(TEXT, name))
-        if place:
-            emit(WHERE, key, 0, intern(TEXT, place))
+        _introduce(thing, key, kind, capacity(thing), name)
     return key
+
+
+def _introduce(thing: Any, key: int, kind: int, capacity: int, name: str) -> None:
+    _told.add(key)
+    place = getattr(thing, "_libperf_place", None) or place_of_caller()
+    name = name or getattr(thing, "_libperf_name", None) or Path(place).name or _WORDS[kind]
+    emit(RESOURCE, key, kind | max(0, capacity) << 8, intern(TEXT, name))
+    if place:
+        emit(WHERE, key, 0, intern(TEXT, place))
 
 
 def remember_place(thing: Any) -> None:
@@ -101,6 +107,8 @@ def watch_making(patches: Patches, cls: Any) -> None:
 
 # ---- asyncio ----
 
+_maxsize = operator.attrgetter("_maxsize")
+
 
 def watch_asyncio(patches: Patches) -> None:
     from asyncio import locks, queues
@@ -125,10 +133,10 @@ def watch_asyncio(patches: Patches) -> None:
     _watch_queue(patches, queues.Queue)
 
 
-def _watch_acquire(patches: Patches, cls: Any, kind: int, capacity: Any) -> None:
+def _watch_acquire(patches: Patches, cls: Any, kind: int, capacity: Callable[[Any], int]) -> None:
     def make_acquire(original: Any) -> Any:
         async def acquire(self: Any) -> Any:
-            key = resource(self, kind, capacity(self))
+            key = resource(self, kind, capacity)
             emit(ACQUIRE, key)
             try:
                 result = await original(self)
@@ -144,7 +152,7 @@ def _watch_acquire(patches: Patches, cls: Any, kind: int, capacity: Any) -> None
 
     def make_release(original: Any) -> Any:
         def release(self: Any) -> None:
-            emit(RELEASE, resource(self, kind, capacity(self)))
+            emit(RELEASE, resource(self, kind, capacity))
             original(self)
 
         return release
@@ -159,7 +167,7 @@ def _watch_queue(patches: Patches, cls: Any) -> None:
     def bracket(begin: int, end: int, failed: int) -> Any:
         def make(original: Any) -> Any:
             async def bracketed(self: Any, *args: Any, **kwargs: Any) -> Any:
-                key = resource(self, QUEUE, self._maxsize)
+                key = resource(self, QUEUE, _maxsize)
                 emit(begin, key)
                 try:
                     result = await original(self, *args, **kwargs)
@@ -179,7 +187,7 @@ def _watch_queue(patches: Patches, cls: Any) -> None:
         def get_nowait(self: Any) -> Any:
             item = original(self)
             if sys._getframe(1).f_code is not get_code:  # get() says so itself
-                emit(GOT_NOWAIT, resource(self, QUEUE, self._maxsize))
+                emit(GOT_NOWAIT, resource(self, QUEUE, _maxsize))
             return item
 
         return get_nowait
@@ -187,14 +195,14 @@ def _watch_queue(patches: Patches, cls: Any) -> None:
     def make_put_nowait(original: Any) -> Any:
         def put_nowait(self: Any, item: Any) -> None:
             if sys._getframe(1).f_code is not put_code and not self.full():
-                emit(PUT_NOWAIT, resource(self, QUEUE, self._maxsize))
+                emit(PUT_NOWAIT, resource(self, QUEUE, _maxsize))
             original(self, item)
 
         return put_nowait
 
     def make_task_done(original: Any) -> Any:
         def task_done(self: Any) -> None:
-            emit(TASK_DONE, resource(self, QUEUE, self._maxsize))
+            emit(TASK_DONE, resource(self, QUEUE, _maxsize))
             original(self)
 
         return task_done

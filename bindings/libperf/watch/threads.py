@@ -1,5 +1,6 @@
 """Threads: who starts whom, what they wait for, and executors' work."""
 
+import operator
 import sys
 import threading
 import time
@@ -318,11 +319,22 @@ def watch_executors(patches: Patches) -> None:
     patches.wrap(cls, "shutdown", "self, wait, cancel_futures", make_shutdown)
 
 
+_max_workers = operator.attrgetter("_max_workers")
+
+
 def _executor(executor: Any) -> int:
     prefix = executor._thread_name_prefix
+<<<<<<< HEAD
     # the loop's own executor keeps asyncio's name for it; a pool without a name is known by its line
     name = "" if prefix.startswith("ThreadPoolExecutor-") else prefix.rstrip("-_")
     return resource(executor, EXECUTOR, executor._max_workers, name)
+=======
+    if prefix == "asyncio":
+        name = "default executor"
+    else:
+        name = "" if prefix.startswith("ThreadPoolExecutor-") else prefix.rstrip("-_")
+    return resource(executor, EXECUTOR, _max_workers, name)
+>>>>>>> f19658f (watch: tests of every trap; the extension in files of one subject)
 
 
 def _watch_work(patches: Patches, cls: Any) -> None:
@@ -345,6 +357,7 @@ def _watch_work(patches: Patches, cls: Any) -> None:
             try:
                 original(self)
             finally:
+                del self  # an exception of the work knows this frame as a caller
                 emit(END, key)
                 set_label(outer)
 
