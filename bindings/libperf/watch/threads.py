@@ -324,17 +324,9 @@ _max_workers = operator.attrgetter("_max_workers")
 
 def _executor(executor: Any) -> int:
     prefix = executor._thread_name_prefix
-<<<<<<< HEAD
     # the loop's own executor keeps asyncio's name for it; a pool without a name is known by its line
     name = "" if prefix.startswith("ThreadPoolExecutor-") else prefix.rstrip("-_")
-    return resource(executor, EXECUTOR, executor._max_workers, name)
-=======
-    if prefix == "asyncio":
-        name = "default executor"
-    else:
-        name = "" if prefix.startswith("ThreadPoolExecutor-") else prefix.rstrip("-_")
     return resource(executor, EXECUTOR, _max_workers, name)
->>>>>>> f19658f (watch: tests of every trap; the extension in files of one subject)
 
 
 def _watch_work(patches: Patches, cls: Any) -> None:
