@@ -150,9 +150,9 @@ py_watch_sleep(PyObject *module, PyObject *original)
 }
 
 static PyObject *
-py_set_current(PyObject *module, PyObject *handle)
+py_switch_current(PyObject *module, PyObject *handle)
 {
-    if (sched_set_current(handle) < 0)
+    if (sched_switch_current(handle) < 0)
         return NULL;
     Py_RETURN_NONE;
 }
@@ -189,8 +189,8 @@ static PyMethodDef functions[] = {
      "A function that sleeps by the given one, and says so."},
     {"forget_handle", py_forget_handle, METH_NOARGS,
      "A handle of a span has been given another."},
-    {"set_current", py_set_current, METH_O,
-     "libperf.context.set_current(), and the event that says so."},
+    {"switch_current", py_switch_current, METH_O,
+     "libperf.context.switch_current(), and the event that says so."},
     {"loop_types", sched_loop_types, METH_VARARGS,
      "loop_types(Handle, TimerHandle, Future, Task): ours, that extend them."},
     {"loop_methods", sched_loop_methods, METH_O,

@@ -51,7 +51,7 @@ void sched_say_thread(uint64_t actor);
 uint64_t sched_span(void);
 
 /** Make a span current, and say so. Returns -1 with an exception. */
-int sched_set_current(PyObject *handle);
+int sched_switch_current(PyObject *handle);
 
 /** A handle was given another span. */
 void sched_forget_handle(void);

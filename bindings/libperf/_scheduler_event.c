@@ -122,7 +122,7 @@ sched_emit_in(PyObject *context, perf_event_code code, uint32_t arg,
 }
 
 int
-sched_set_current(PyObject *handle)
+sched_switch_current(PyObject *handle)
 {
     PyObject *before = NULL;
     if (sched_session && PyContextVar_Get(current_span, NULL, &before) == 0 &&
@@ -209,9 +209,7 @@ sched_switch(unsigned long main_thread_ident)
 {
     main_thread = main_thread_ident;
     sched_session = main_thread ? ++newest_session : 0;
-    if (sched_session) {
-        sched_say_thread(perf_event_new_id());
-    } else {
+    if (!sched_session) {
         PyDict_Clear(kept);
         sched_forget_handle();
     }

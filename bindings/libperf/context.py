@@ -23,6 +23,8 @@ NO_SPAN: Any = ffi.new("perf_span *")[0]
 _current: ContextVar[Any] = ContextVar("libperf_span", default=NO_SPAN)
 get_current: Callable[[], Any] = _current.get
 set_current: Callable[[Any], Any] = _current.set
+# The same where no span begins or ends at that moment; a profiler replaces it, to know whose time it was until then.
+switch_current = set_current
 
 
 def current_of(context: Any) -> Any:
@@ -48,10 +50,10 @@ def wrap(function: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(function)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
         outer = get_current()
-        set_current(span)
+        switch_current(span)
         try:
             return function(*args, **kwargs)
         finally:
-            set_current(outer)
+            switch_current(outer)
 
     return wrapped

@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, Callable, Generator
 from typing import Any, TypeVar, overload
 
 from ._core import lib
-from .context import get_current, set_current
+from .context import get_current, set_current, switch_current
 from .names import Kind, intern, key
 from .slow import Slow
 from .spans import OK, end_with_error, set_attribute
@@ -183,7 +183,7 @@ def _resume(awaitable: Any, inside: _Inside) -> Generator[Any, Any, Any]:
     value: Any = None
     while True:
         outer = get_current()
-        set_current(inside.current)
+        switch_current(inside.current)
         try:
             yielded = step(value)
         except StopIteration as stop:
@@ -193,18 +193,18 @@ def _resume(awaitable: Any, inside: _Inside) -> Generator[Any, Any, Any]:
             raise
         finally:
             inside.current = get_current()
-            set_current(outer)
+            switch_current(outer)
             value = None  # so may these
         try:
             value = yield yielded
             step = awaitable.send
         except GeneratorExit:
             outer = get_current()
-            set_current(inside.current)
+            switch_current(inside.current)
             try:
                 inside.returned = awaitable.close()
             finally:
-                set_current(outer)
+                switch_current(outer)
             raise
         except BaseException as raised:
             step, value = awaitable.throw, raised
@@ -253,7 +253,7 @@ def _trace_generator(function: Callable[..., Any], number: int, begin: Begin, af
         try:
             while True:
                 outer = get_current()
-                set_current(inside.current)
+                switch_current(inside.current)
                 try:
                     item = step(value)
                 except StopIteration as stop:
@@ -261,7 +261,7 @@ def _trace_generator(function: Callable[..., Any], number: int, begin: Begin, af
                     return stop.value
                 finally:
                     inside.current = get_current()
-                    set_current(outer)
+                    switch_current(outer)
                     value = None  # an exception would hold this frame, and the frame the exception
                 since = ticks()
                 try:

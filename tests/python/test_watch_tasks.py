@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import sys
 import threading
 from collections.abc import Callable
@@ -11,6 +12,10 @@ from typing import Any
 import pytest
 
 import libperf
+import libperf.langchain
+from libperf._core import lib
+from libperf.context import get_current
+from libperf.names import Kind, intern
 from support_events import Events, record
 
 
@@ -321,6 +326,27 @@ def test_handles_run_in_their_own_context(name: str) -> None:
     events = run(main)
     key = events.by(events.of("HOST")[0].key).of("SPAWN")[0].key
     assert {e.span for e in events.by(key)} == {name}
+
+
+def test_handles_that_become_other_spans(name: str) -> None:
+    """LangChain tells the end of a run in another task: the handle that is current becomes the outer span."""
+
+    async def main() -> None:
+        with libperf.span(f"{name}.outer"):
+            outer = get_current()
+            node = libperf.langchain._Run(lib.perf_span_begin(intern(Kind.NODE, f"{name}.node"), outer), True)
+            node.make_current(outer)
+            await asyncio.sleep(0)
+            await asyncio.create_task(end(node), context=contextvars.Context())
+            await asyncio.sleep(0)
+
+    async def end(node: libperf.langchain._Run) -> None:
+        node.put_back()
+        lib.perf_span_end(node.handle)
+
+    events = run(main)
+    host = events.of("HOST")[0].key
+    assert [e.span for e in events.by(host).of("SUSPEND")] == [f"{name}.node", f"{name}.node", f"{name}.outer"]
 
 
 def test_a_loop_that_is_stopped() -> None:

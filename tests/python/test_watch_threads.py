@@ -102,7 +102,7 @@ def test_an_executors_work(name: str) -> None:
 
 
 def test_executors_names() -> None:
-    """The default executor by that name, a nameless one by its line."""
+    """The loop's own executor by the name that asyncio gives it, a nameless one by its line."""
 
     async def main() -> None:
         await asyncio.to_thread(int)
@@ -111,7 +111,7 @@ def test_executors_names() -> None:
 
     events = record(lambda: asyncio.run(main()))
     line = main.__code__.co_firstlineno + 2
-    assert [e.text for e in events.of("RESOURCE")] == ["default executor", f"test_watch_threads.py:{line}"]
+    assert [e.text for e in events.of("RESOURCE")] == ["asyncio", f"test_watch_threads.py:{line}"]
 
 
 def test_an_executors_answer_wakes_its_loop() -> None:

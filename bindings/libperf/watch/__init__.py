@@ -39,6 +39,7 @@ def start() -> int:
         imports.after(name, part, _patches)
     lib.perf_events_switch(True)
     _begin()
+    _scheduler.begin_thread(_scheduler.new_id(), 0)
     if loops := sys.modules.get(f"{__name__}.loops"):
         loops.say_running_loop()
     return _scheduler.session()

@@ -9,7 +9,7 @@ from .patch import Patches
 def watch_spans(patches: Patches) -> None:
     """Where coroutines, generators and wrapped functions change the current span, an event says so."""
     for module in (context, tracing):
-        patches.set(module, "set_current", _scheduler.set_current)
+        patches.set(module, "switch_current", _scheduler.switch_current)
 
 
 def watch_langchain(patches: Patches) -> None:
