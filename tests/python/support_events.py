@@ -52,10 +52,24 @@ class Events(list[Event]):
         return self.one("RESOURCE", text=name).key
 
 
-def _raw(reader: Reader) -> Iterator[Any]:
+class Raw(NamedTuple):
+    """A perf_event, copied: the batch is used again."""
+
+    code: int
+    block: int
+    arg: int
+    time_ns: int
+    cpu_ns: int
+    span: int
+    key: int
+    more: int
+
+
+def _raw(reader: Reader) -> Iterator[Raw]:
     batch = ffi.new("perf_event[]", BATCH)
     while count := lib.perf_reader_events(reader._get(), batch, BATCH):
-        yield from batch[0:count]
+        for event in batch[0:count]:
+            yield Raw(*(getattr(event, field) for field in Raw._fields))
 
 
 def read(reader: Reader) -> Events:
