@@ -77,7 +77,7 @@ core_module = Extension(
 
 scheduler_module = Extension(
     "libperf._scheduler",
-    [f"bindings/libperf/_scheduler{part}.c" for part in ("", "_event", "_types", "_loop")],
+    [f"bindings/libperf/_scheduler{part}.c" for part in ("", "_event", "_handle", "_types", "_loop")],
     depends=[*core_module.depends, "bindings/libperf/_scheduler.h"],
     include_dirs=INCLUDE,
     libraries=["perfcore"],

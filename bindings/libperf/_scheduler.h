@@ -40,9 +40,8 @@ void sched_switch(unsigned long main_thread_ident);
 void sched_emit(perf_event_code code, uint32_t arg, uint64_t key,
                 uint64_t more);
 
-/** The same, labelled with the span that is current in another context. */
-void sched_emit_in(PyObject *context, perf_event_code code, uint32_t arg,
-                   uint64_t key, uint64_t more);
+/** Say that the task which runs now awaits `key`; 0: only its turn. */
+void sched_suspend(uint64_t key);
 
 /** Say that this thread begins to record, as this actor. */
 void sched_say_thread(uint64_t actor);
@@ -74,6 +73,21 @@ bool sched_is_done(PyObject *future);
 /** The task whose step a callback is, as a new reference; NULL: another
  *  callback. */
 PyObject *sched_task_of(PyObject *callback);
+
+/** A task's step is over: say what it awaits, or that it has ended. */
+void sched_leave_task(PyObject *task, uint64_t id);
+
+/** A type with `slots` that extends another to `bytes`. What is added holds no
+ *  objects, so the garbage collector need not know. NULL with an exception. */
+PyTypeObject *sched_extend(PyObject *base, const char *name, PyType_Slot *slots,
+                           Py_ssize_t bytes);
+
+/** Behind the last byte of instances of both types. */
+Py_ssize_t sched_end_of_larger(PyObject *a, PyObject *b);
+
+/** Make our types of handles. False with an exception. */
+bool sched_handle_types(PyObject *plain, PyObject *plain_timer,
+                        PyTypeObject **handle, PyTypeObject **timer);
 
 /** function(self, *args, **kwargs) */
 PyObject *sched_call(PyObject *function, PyObject *self, PyObject *const *args,

@@ -56,20 +56,6 @@ sched_span(void)
     return id;
 }
 
-/* A context that is entered already belongs to who calls: it has no span of
- * its own to tell. */
-static uint64_t
-span_in(PyObject *context)
-{
-    if (!context || PyContext_Enter(context) < 0) {
-        PyErr_Clear();
-        return sched_span();
-    }
-    uint64_t id = sched_span();
-    PyContext_Exit(context);
-    return id;
-}
-
 /* ---- events ---- */
 
 void
@@ -107,18 +93,16 @@ sched_emit(perf_event_code code, uint32_t arg, uint64_t key, uint64_t more)
         write_event(code, arg, sched_span(), key, more);
 }
 
+/* A coroutine that is suspended has put back what was current before it: under
+ * which span it waits, only its AWAIT knows. */
 void
-sched_emit_in(PyObject *context, perf_event_code code, uint32_t arg,
-              uint64_t key, uint64_t more)
+sched_suspend(uint64_t key)
 {
     if (!sched_session)
         return;
-    /* A coroutine that is suspended has put back what was current before it:
-     * under which span it waits, only its AWAIT knows. */
-    bool awaits =
-        code == PERF_EVENT_SUSPEND && key && key == sched_here.await_key;
-    write_event(code, arg, awaits ? sched_here.await_span : span_in(context),
-                key, more);
+    bool awaits = key && key == sched_here.await_key;
+    write_event(PERF_EVENT_SUSPEND, 0,
+                awaits ? sched_here.await_span : sched_span(), key, 0);
 }
 
 int

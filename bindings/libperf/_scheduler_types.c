@@ -1,23 +1,14 @@
-/* _scheduler_types.c - asyncio's handles, futures and tasks, extended by the
- * events they mean.
- *
- * Each type is asyncio's own plus a few bytes. Whatever the loop does with a
- * handle goes through `_run`, so that is where an actor runs. */
+/* _scheduler_types.c - asyncio's futures and tasks, extended by the events they
+ * mean and an id. */
 #include "_scheduler.h"
 
 PyTypeObject *sched_plain_future, *sched_plain_task;
 
 static PyTypeObject *handle, *timer, *future, *task;
-
-/* Where in handles their actor lies, in futures and tasks their id: behind the
- * last byte of the larger of both types' bases. */
-static Py_ssize_t actor_offset, id_offset;
-
-/* Where a handle's slots lie in it. */
-static Py_ssize_t callback_offset, context_offset, loop_offset;
+static Py_ssize_t id_offset; /* behind the last byte of the larger base */
 
 /* asyncio's functions that ours stand in front of. */
-static PyObject *run, *set_result, *set_exception, *cancel_future, *cancel_task;
+static PyObject *set_result, *set_exception, *cancel_future, *cancel_task;
 
 static PyObject *str_fut_waiter, *str_done, *str_self, *str_is_running,
     *str_eager_start, *str_loop;
@@ -62,9 +53,9 @@ uint64_t *
 sched_own_id(PyObject *object)
 {
     PyTypeObject *type = Py_TYPE(object);
-    if (!future ||
-        (type != future && type != task && !PyType_IsSubtype(type, future) &&
-         !PyType_IsSubtype(type, task)))
+    if (type != future && type != task &&
+        (!task || !PyType_IsSubtype(type, sched_plain_future) ||
+         (!PyType_IsSubtype(type, future) && !PyType_IsSubtype(type, task))))
         return NULL;
     return (uint64_t *)((char *)object + id_offset);
 }
@@ -93,93 +84,21 @@ sched_task_of(PyObject *callback)
                                      : NULL;
 }
 
-/* ---- handles ---- */
+/* ---- futures and tasks ---- */
 
-/* What is in a slot of a handle, as a new reference; NULL: nothing. */
-static PyObject *
-slot(PyObject *self, Py_ssize_t offset)
-{
-    return Py_XNewRef(*(PyObject **)((char *)self + offset));
-}
-
-/* The thread knows, unless its loop ran before the session began. */
-static uint64_t
-loop_of(PyObject *self)
-{
-    PyObject *loop = *(PyObject **)((char *)self + loop_offset);
-    return sched_here.loop || !loop ? sched_here.loop : sched_id_of(loop);
-}
-
-static sched_actor *
-actor_of(PyObject *self)
-{
-    return (sched_actor *)((char *)self + actor_offset);
-}
-
-/* The actor is there before anybody sees the handle. */
-static PyObject *
-handle_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
-{
-    sched_actor actor = sched_here.next;
-    sched_here.next = (sched_actor){0};
-    PyObject *self = type->tp_alloc(type, 0);
-    if (self)
-        *actor_of(self) = actor;
-    return self;
-}
-
-/* A task's step is over: what it awaits, or that it has ended. */
-static void
-leave_task(PyObject *of, uint64_t id, PyObject *context)
+void
+sched_leave_task(PyObject *of, uint64_t id)
 {
     PyObject *awaited = PyObject_GetAttr(of, str_fut_waiter);
     PyErr_Clear();
     if (awaited && awaited != Py_None)
-        sched_emit_in(context, PERF_EVENT_SUSPEND, 0, sched_id_of(awaited), 0);
+        sched_suspend(sched_id_of(awaited));
     else if (sched_is_done(of))
-        sched_emit_in(context, PERF_EVENT_END, 0, id, 0);
+        sched_emit(PERF_EVENT_END, 0, id, 0);
     else
-        sched_emit_in(context, PERF_EVENT_SUSPEND, 0, 0, 0);
+        sched_suspend(0);
     Py_XDECREF(awaited);
 }
-
-static PyObject *
-handle_run(PyObject *self, PyObject *Py_UNUSED(ignored))
-{
-    uint32_t session = sched_session;
-    PyObject *callback = slot(self, callback_offset);
-    if (!session || !callback) {
-        Py_XDECREF(callback);
-        return PyObject_CallOneArg(run, self);
-    }
-    PyObject *of = sched_task_of(callback);
-    PyObject *context = slot(self, context_offset);
-    PyErr_Clear();
-    Py_DECREF(callback);
-    sched_actor actor = *actor_of(self);
-    if (of)
-        actor = (sched_actor){sched_id_of(of), PERF_ACTOR_TASK};
-    else if (!actor.id) /* a handle of the selector's runs again and again */
-        actor = (sched_actor){perf_event_new_id(), PERF_ACTOR_IO};
-    sched_emit_in(context, PERF_EVENT_RUN, actor.kind, actor.id, loop_of(self));
-
-    PyObject *result = PyObject_CallOneArg(run, self);
-
-    PyObject *type, *value, *trace;
-    PyErr_Fetch(&type, &value, &trace);
-    if (sched_session != session)
-        ;
-    else if (of)
-        leave_task(of, actor.id, context);
-    else
-        sched_emit_in(context, PERF_EVENT_END, 0, actor.id, 0);
-    Py_XDECREF(of);
-    Py_XDECREF(context);
-    PyErr_Restore(type, value, trace);
-    return result;
-}
-
-/* ---- futures and tasks ---- */
 
 static PyObject *
 future_set_result(PyObject *self, PyObject *result)
@@ -246,15 +165,13 @@ task_init(PyObject *self, PyObject *args, PyObject *kwargs)
     PyObject *type, *value, *trace;
     PyErr_Fetch(&type, &value, &trace);
     if (id && sched_session == session)
-        leave_task(self, id, NULL);
+        sched_leave_task(self, id);
     PyErr_Restore(type, value, trace);
     return failed;
 }
 
 /* ---- making the types ---- */
 
-static PyMethodDef handle_methods[] = {{"_run", handle_run, METH_NOARGS, NULL},
-                                       {NULL, NULL, 0, NULL}};
 static PyMethodDef future_methods[] = {
     {"set_result", future_set_result, METH_O, NULL},
     {"set_exception", future_set_exception, METH_O, NULL},
@@ -262,9 +179,6 @@ static PyMethodDef future_methods[] = {
     {NULL, NULL, 0, NULL}};
 static PyMethodDef task_methods[] = {{"cancel", SCHED_FAST(task_cancel), NULL},
                                      {NULL, NULL, 0, NULL}};
-static PyType_Slot handle_slots[] = {{Py_tp_new, (void *)(uintptr_t)handle_new},
-                                     {Py_tp_methods, handle_methods},
-                                     {0, NULL}};
 static PyType_Slot future_slots[] = {
     {Py_tp_methods, future_methods},
     {Py_am_await, (void *)(uintptr_t)future_await},
@@ -277,9 +191,9 @@ static PyType_Slot task_slots[] = {
     {Py_tp_iter, (void *)(uintptr_t)future_iter},
     {0, NULL}};
 
-/* What is added holds no objects, so the garbage collector need not know. */
-static PyTypeObject *
-extend(PyObject *base, const char *name, PyType_Slot *slots, Py_ssize_t bytes)
+PyTypeObject *
+sched_extend(PyObject *base, const char *name, PyType_Slot *slots,
+             Py_ssize_t bytes)
 {
     PyType_Spec spec = {
         .name = name,
@@ -290,25 +204,12 @@ extend(PyObject *base, const char *name, PyType_Slot *slots, Py_ssize_t bytes)
     return (PyTypeObject *)PyType_FromSpecWithBases(&spec, base);
 }
 
-static Py_ssize_t
-end_of_larger(PyObject *a, PyObject *b)
+Py_ssize_t
+sched_end_of_larger(PyObject *a, PyObject *b)
 {
     Py_ssize_t bytes = Py_MAX(((PyTypeObject *)a)->tp_basicsize,
                               ((PyTypeObject *)b)->tp_basicsize);
     return (bytes + 7) & ~(Py_ssize_t)7;
-}
-
-static bool
-find_slot(PyObject *cls, const char *name, Py_ssize_t *offset)
-{
-    PyObject *member = PyObject_GetAttrString(cls, name);
-    bool found = member && Py_IS_TYPE(member, &PyMemberDescr_Type);
-    if (found)
-        *offset = ((PyMemberDescrObject *)member)->d_member->offset;
-    else if (member)
-        PyErr_Format(PyExc_TypeError, "Handle.%s is no slot", name);
-    Py_XDECREF(member);
-    return found;
 }
 
 static bool
@@ -323,20 +224,21 @@ name_things(void)
 }
 
 static bool
-look_at_asyncio(PyObject *from[4])
+make_future_types(PyObject *plain_future, PyObject *plain_task)
 {
-    actor_offset = end_of_larger(from[0], from[1]);
-    id_offset = end_of_larger(from[2], from[3]);
-    sched_plain_future = (PyTypeObject *)Py_NewRef(from[2]);
-    sched_plain_task = (PyTypeObject *)Py_NewRef(from[3]);
-    return (run = PyObject_GetAttrString(from[0], "_run")) &&
-           (set_result = PyObject_GetAttrString(from[2], "set_result")) &&
-           (set_exception = PyObject_GetAttrString(from[2], "set_exception")) &&
-           (cancel_future = PyObject_GetAttrString(from[2], "cancel")) &&
-           (cancel_task = PyObject_GetAttrString(from[3], "cancel")) &&
-           find_slot(from[0], "_callback", &callback_offset) &&
-           find_slot(from[0], "_context", &context_offset) &&
-           find_slot(from[0], "_loop", &loop_offset);
+    sched_plain_future = (PyTypeObject *)Py_NewRef(plain_future);
+    sched_plain_task = (PyTypeObject *)Py_NewRef(plain_task);
+    id_offset = sched_end_of_larger(plain_future, plain_task);
+    Py_ssize_t bytes = id_offset + (Py_ssize_t)sizeof(uint64_t);
+    return (set_result = PyObject_GetAttrString(plain_future, "set_result")) &&
+           (set_exception =
+                PyObject_GetAttrString(plain_future, "set_exception")) &&
+           (cancel_future = PyObject_GetAttrString(plain_future, "cancel")) &&
+           (cancel_task = PyObject_GetAttrString(plain_task, "cancel")) &&
+           (future = sched_extend(plain_future, "libperf._scheduler.Future",
+                                  future_slots, bytes)) &&
+           (task = sched_extend(plain_task, "libperf._scheduler.Task",
+                                task_slots, bytes));
 }
 
 /* Once in a process: handles of old sessions may still be waiting. */
@@ -348,20 +250,8 @@ sched_loop_types(PyObject *module, PyObject *args)
                           &PyType_Type, &from[1], &PyType_Type, &from[2],
                           &PyType_Type, &from[3]))
         return NULL;
-    if (!handle) {
-        if (!name_things() || !look_at_asyncio(from))
-            return NULL;
-        Py_ssize_t with_actor = actor_offset + (Py_ssize_t)sizeof(sched_actor);
-        Py_ssize_t with_id = id_offset + (Py_ssize_t)sizeof(uint64_t);
-        timer = extend(from[1], "libperf._scheduler.TimerHandle", handle_slots,
-                       with_actor);
-        future =
-            extend(from[2], "libperf._scheduler.Future", future_slots, with_id);
-        task = extend(from[3], "libperf._scheduler.Task", task_slots, with_id);
-        handle = extend(from[0], "libperf._scheduler.Handle", handle_slots,
-                        with_actor);
-        if (!timer || !future || !task || !handle)
-            return NULL;
-    }
+    if (!handle && (!name_things() || !make_future_types(from[2], from[3]) ||
+                    !sched_handle_types(from[0], from[1], &handle, &timer)))
+        return NULL;
     return Py_BuildValue("(OOOO)", handle, timer, future, task);
 }

@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import sys
 import threading
+import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -86,6 +87,24 @@ def test_a_finished_future_that_is_awaited() -> None:
     resolved = events.by(host).of("RESOLVE")[0].key
     task = events.by(host).of("SPAWN")[0].key
     assert [e.key for e in events.by(host).of("AWAIT")][1:] == [task, resolved]
+
+
+def test_gather_is_awaited_and_resolved() -> None:
+    """Its future is one of its own class, that the loop has not made; that it is finished already changes nothing."""
+
+    async def main() -> None:
+        tasks = [asyncio.ensure_future(asyncio.sleep(0)) for _ in range(2)]
+        await asyncio.sleep(0.001)
+        gathered = asyncio.gather(*tasks)
+        await asyncio.sleep(0.001)
+        assert gathered.done()
+        await gathered
+
+    events = run(main)
+    awaited = events.by(events.of("HOST")[0].key).of("AWAIT")[-1].key
+    resolved = [e for e in events.of("RESOLVE") if e.key == awaited]
+    assert {e.kind for e in resolved} == {"callback"}
+    assert len(resolved) == 1
 
 
 def test_a_group_waits_for_all_of_its_tasks() -> None:
@@ -260,19 +279,48 @@ def test_eager_tasks_run_inside_of_their_parents() -> None:
 
 
 def test_errors_in_callbacks_end_them() -> None:
-    """asyncio's handler is called as ever, and the actor ends."""
-    seen = []
+    """The actor ends; asyncio's handler is told the same as ever: message, handle, traceback."""
+
+    def fail(number: int) -> float:
+        return 1 / number
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
-        loop.set_exception_handler(lambda loop, context: seen.append(context))
-        loop.call_soon(lambda: 1 // 0)
+        loop.set_exception_handler(lambda loop, context: told.append(context))
+        handles.append(loop.call_soon(fail, 0))
         await asyncio.sleep(0)
 
+    told: list[dict[str, Any]] = []
+    handles: list[asyncio.Handle] = []
+    asyncio.run(main())
     events = run(main)
-    assert isinstance(seen[0]["exception"], ZeroDivisionError)
+    shown = [(c["message"], "".join(traceback.format_exception(c["exception"]))) for c in told]
+    assert shown[0] == shown[1]
+    assert "fail" in shown[0][0]
+    assert [context["handle"] for context in told] == handles
     key = events.by(events.of("HOST")[0].key).of("SPAWN")[0].key
     assert events.by(key).codes() == ["RUN", "END"]
+
+
+def test_arguments_of_callbacks() -> None:
+    """However many, and a context of one's own, which is the callback's."""
+    variable: contextvars.ContextVar[int] = contextvars.ContextVar("variable")
+    context = contextvars.Context()
+    context.run(variable.set, 7)
+    seen: list[tuple[int, ...]] = []
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        loop.call_soon(lambda *numbers: seen.append((variable.get(), *numbers)), *range(20), context=context)
+        loop.call_later(0, lambda *numbers: seen.append(numbers), *range(20))
+        with pytest.raises(TypeError):
+            loop.call_soon()  # type: ignore[call-arg]
+        with pytest.raises(TypeError):
+            loop.call_at("soon", int)  # type: ignore[arg-type]
+        await asyncio.sleep(0.001)
+
+    run(main)
+    assert seen == [(7, *range(20)), tuple(range(20))]
 
 
 def test_what_ends_the_loop_ends_its_actors() -> None:
