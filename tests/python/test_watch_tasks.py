@@ -316,7 +316,7 @@ def test_arguments_of_callbacks() -> None:
         with pytest.raises(TypeError):
             loop.call_soon()  # type: ignore[call-arg]
         with pytest.raises(TypeError):
-            loop.call_at("soon", int)  # type: ignore[arg-type]
+            loop.call_at(None, int)  # type: ignore[arg-type]
         await asyncio.sleep(0.001)
 
     run(main)
