@@ -2,11 +2,12 @@
 #include "ids.h"
 
 /* Span ids are random, others count from 1: Fibonacci hashing (Knuth, TAOCP 3,
- * 6.4) spreads both. */
+ * 6.4) spreads both. The upper bits, for these depend on all of the id's. */
 static size_t
 place_of(const perfi_ids *ids, uint64_t id)
 {
-    size_t at = (size_t)((id * UINT64_C(0x9E3779B97F4A7C15)) >> 20);
+    size_t at = (size_t)((id * UINT64_C(0x9E3779B97F4A7C15)) >>
+                         (__builtin_clzll(ids->room) + 1));
     while (ids->id[at &= ids->room - 1] && ids->id[at] != id)
         at++;
     return at;

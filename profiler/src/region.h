@@ -35,14 +35,16 @@ void perfi_region_free(perfi_region *r);
         size_t count, room;                                                    \
     }
 
-/** The place after the last one, zeroed. */
+/** The place after the last one, zeroed. Without memory the list stays as it
+ *  was: `room` grows after `item`. */
 #define perfi_list_add(region, list)                                           \
     (((list)->count == (list)->room                                            \
           ? (void)((list)->item = perfi_region_grow(                           \
                        (region), (list)->item, (list)->count,                  \
-                       (list)->room = (list)->room ? (list)->room * 2 : 16,    \
-                       sizeof *(list)->item))                                  \
+                       perfi_list_more(list), sizeof *(list)->item),           \
+                   (list)->room = perfi_list_more(list))                       \
           : (void)0),                                                          \
      &(list)->item[(list)->count++])
+#define perfi_list_more(list) ((list)->room ? (list)->room * 2 : 16)
 
 #endif

@@ -6,10 +6,14 @@
 
 enum { BATCH = 1024, DEPTH_MAX = 64 };
 
+/* A century and more: sums of two times cannot overflow. */
+#define TIME_MAX_NS (UINT64_C(1) << 62)
+
 /* One thread while its ring is read. */
 typedef struct stream {
     perfi_timeline *to;
     uint32_t thread;
+    uint64_t now;              /* of its last event */
     uint32_t stack[DEPTH_MAX]; /* actors; the last one runs */
     uint32_t depth;
     uint64_t waited_from, waited_to; /* the selector */
@@ -17,6 +21,14 @@ typedef struct stream {
     uint32_t *owner;                 /* actor of each moment */
     size_t owners;
 } stream;
+
+/* A time as recorded, since the start. */
+static uint64_t
+since_start(const perfi_timeline *to, uint64_t ns)
+{
+    uint64_t t = ns > to->start_ns ? ns - to->start_ns : 0;
+    return t < TIME_MAX_NS ? t : TIME_MAX_NS;
+}
 
 /* ---- actors ---- */
 
@@ -89,7 +101,7 @@ note_child(stream *s, const perf_event *e, perf_actor kind)
     }
     if (kind == PERF_ACTOR_TIMER) {
         a->kind = PERF_ACTOR_TIMER;
-        a->deadline = e->more > to->start_ns ? e->more - to->start_ns : 0;
+        a->deadline = since_start(to, e->more);
         a->is_limit = e->arg == 1;
     } else if (kind == PERF_ACTOR_WORK) {
         a->kind = PERF_ACTOR_WORK;
@@ -138,7 +150,9 @@ note_resource(perfi_timeline *to, const perf_event *e)
     r->name = e->arg;
     r->capacity =
         capacity > UINT32_MAX / 4 ? UINT32_MAX / 4 : (uint32_t)capacity;
-    if (!r->capacity && r->kind != PERF_RESOURCE_QUEUE)
+    /* a semaphore of 0 is a signal */
+    if (!r->capacity &&
+        (r->kind == PERF_RESOURCE_LOCK || r->kind == PERF_RESOURCE_EXECUTOR))
         r->capacity = 1;
 }
 
@@ -152,15 +166,18 @@ add_pulse(stream *s, const perf_event *e, uint64_t t)
     perfi_thread_line *line = &s->to->threads.item[s->thread];
     perfi_pulse *p = perfi_list_add(s->to->region, &line->pulses);
     size_t at = line->pulses.count - 1;
-    *p = (perfi_pulse){t, e->cpu_ns};
+    *p = (perfi_pulse){t, e->cpu_ns < TIME_MAX_NS ? e->cpu_ns : TIME_MAX_NS};
     perfi_pulse *all = line->pulses.item;
     if (at == 0)
         return;
-    if (p->t < all[at - 1].t) /* threads share no clock to the ns */
-        p->t = all[at - 1].t;
     if (!e->cpu_ns) {
         p->cpu = all[at - 1].cpu + (p->t - all[at - 1].t);
         return;
+    }
+    if (!all[s->read].cpu) { /* the first reading: what was used before it */
+        uint64_t since = p->t - all->t;
+        for (size_t i = 0; i < at && p->cpu > since; i++)
+            all[i].cpu += p->cpu - since;
     }
     if (p->cpu < all[s->read].cpu)
         p->cpu = all[s->read].cpu;
@@ -200,7 +217,9 @@ begin_thread(stream *s, uint64_t id, uint32_t kind)
     perfi_list_add(to->region, &to->threads);
     s->thread = (uint32_t)to->threads.count - 1;
     s->read = 0;
-    s->waited_from = s->waited_to = 0;
+    s->now = s->waited_from = s->waited_to = 0;
+    if (!id) /* its beginning is lost: an id that nobody else has */
+        id = UINT64_MAX - to->threads.count;
     uint32_t actor = actor_of(to, id, PERF_ACTOR_THREAD);
     if (kind == PERF_ACTOR_MAIN) {
         to->actors.item[actor].kind = PERF_ACTOR_MAIN;
@@ -265,17 +284,17 @@ static void
 take(stream *s, const perf_event *e)
 {
     perfi_timeline *to = s->to;
-    uint64_t t = e->time_ns - to->start_ns;
-    if (t > to->end)
-        to->end = t;
     to->events++;
     if (e->code == PERF_EVENT_THREAD || !s->depth) /* else: lost */
-        begin_thread(s, e->code == PERF_EVENT_THREAD ? e->key : UINT64_MAX,
-                     e->arg);
+        begin_thread(s, e->code == PERF_EVENT_THREAD ? e->key : 0, e->arg);
+    uint64_t t = since_start(to, e->time_ns);
+    s->now = t = t > s->now ? t : s->now; /* a clock that goes back waits */
+    if (t > to->end)
+        to->end = t;
     add_pulse(s, e, t);
     switch (e->code) {
     case PERF_EVENT_SELECT:
-        s->waited_from = e->more > to->start_ns ? e->more - to->start_ns : 0;
+        s->waited_from = since_start(to, e->more);
         s->waited_to = t;
         return;
     case PERF_EVENT_RESOURCE:

@@ -50,7 +50,7 @@ typedef struct perfi_span {
 
 typedef struct perfi_resource {
     uint32_t kind;     /* perf_resource; 0: not said */
-    uint32_t capacity; /* at least 1, but for queues */
+    uint32_t capacity; /* of a lock, an executor: at least 1 */
     uint32_t name;     /* of the segment; PERFI_NONE: none */
     uint32_t where;    /* likewise */
 } perfi_resource;
