@@ -218,14 +218,13 @@ begin_thread(stream *s, uint64_t id, uint32_t kind)
     s->thread = (uint32_t)to->threads.count - 1;
     s->read = 0;
     s->now = s->waited_from = s->waited_to = 0;
-    if (!id) /* its beginning is lost: an id that nobody else has */
+    if (!id) /* one that nobody else has */
         id = UINT64_MAX - to->threads.count;
     uint32_t actor = actor_of(to, id, PERF_ACTOR_THREAD);
-    if (kind == PERF_ACTOR_MAIN) {
-        to->actors.item[actor].kind = PERF_ACTOR_MAIN;
-        if (to->main == PERFI_NONE)
-            to->main = actor;
-    }
+    bool is_main = kind == PERF_ACTOR_MAIN; /* or started as one's child */
+    to->actors.item[actor].kind = is_main ? PERF_ACTOR_MAIN : PERF_ACTOR_THREAD;
+    if (is_main && to->main == PERFI_NONE)
+        to->main = actor;
     s->stack[0] = actor;
     s->depth = 1;
 }
@@ -285,8 +284,10 @@ take(stream *s, const perf_event *e)
 {
     perfi_timeline *to = s->to;
     to->events++;
-    if (e->code == PERF_EVENT_THREAD || !s->depth) /* else: lost */
-        begin_thread(s, e->code == PERF_EVENT_THREAD ? e->key : 0, e->arg);
+    if (e->code == PERF_EVENT_THREAD)
+        begin_thread(s, e->key, e->arg);
+    else if (!s->depth) /* its beginning is lost */
+        begin_thread(s, 0, PERF_ACTOR_THREAD);
     uint64_t t = since_start(to, e->time_ns);
     s->now = t = t > s->now ? t : s->now; /* a clock that goes back waits */
     if (t > to->end)
@@ -399,8 +400,10 @@ perfi_timeline_read(perfi_timeline *to, perfi_region *region,
                 take(&s, e);
         }
     }
-    if (to->main == PERFI_NONE && to->actors.count)
-        to->main = 0;
+    if (to->main == PERFI_NONE && to->actors.count) {
+        to->main = 0; /* the first ring is the first thread's */
+        to->actors.item[0].kind = PERF_ACTOR_MAIN;
+    }
     sort_by_actor(to, s.owner);
     perfi_region_drop(region, s.owner);
     perfi_region_drop(region, batch);

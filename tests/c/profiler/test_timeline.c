@@ -275,6 +275,19 @@ one_label(unsigned index, void *ctx)
     pt_say(LABEL);
 }
 
+START_TEST(test_a_thread_that_somebody_started_is_a_thread)
+{
+    pt_profile p;
+    pt_main();
+    uint64_t id = pt_new_task();
+    pt_say(THREAD, .key = id, .arg = PERF_ACTOR_THREAD);
+    pt_profile_timeline(&p);
+    ck_assert_uint_eq(pt_actor(&p, id)->kind, PERF_ACTOR_THREAD);
+    ck_assert_uint_eq(pt_actor(&p, id)->spawner - 1, p.line.main);
+    pt_profile_free(&p);
+}
+END_TEST
+
 /* The beginning of a ring may be written over, or lie before the window. */
 START_TEST(test_threads_without_a_beginning_are_apart)
 {
@@ -285,8 +298,11 @@ START_TEST(test_threads_without_a_beginning_are_apart)
     ck_assert_uint_eq(p.line.threads.count, 2);
     ck_assert_uint_eq(p.line.actors.count, 2);
     ck_assert_uint_eq(p.line.main, 0);
-    ck_assert_uint_eq(p.line.actors.item[0].count, 1);
-    ck_assert_uint_eq(p.line.actors.item[1].count, 1);
+    for (int i = 0; i < 2; i++) {
+        const perfi_actor *a = &p.line.actors.item[i];
+        ck_assert_uint_eq(a->count, 1);
+        ck_assert_uint_eq(a->kind, i ? PERF_ACTOR_THREAD : PERF_ACTOR_MAIN);
+    }
     pt_profile_free(&p);
 }
 END_TEST
@@ -440,6 +456,7 @@ main(void)
     tcase_add_test(tests, test_an_actor_in_two_threads_is_in_order_of_time);
     tcase_add_test(tests, test_equal_times_keep_their_order);
     tcase_add_test(tests, test_threads_at_the_same_time);
+    tcase_add_test(tests, test_a_thread_that_somebody_started_is_a_thread);
     tcase_add_test(tests, test_threads_without_a_beginning_are_apart);
     tcase_add_test(tests, test_a_lost_run_leaves_its_events_to_the_thread);
     tcase_add_test(tests, test_cpu_time_between_two_readings_is_linear);
