@@ -87,43 +87,33 @@ get(perfi_compiler *c, const perfi_moment *open, const perfi_moment *close)
     perfi_compile_op(c, PERFI_OP_GET, queue)->more = close->t + 1;
 }
 
-static bool
-is_among(const perfi_compiler *c, uint32_t first, uint32_t count,
-         uint32_t thing)
-{
-    for (uint32_t k = 0; k < count; k++)
-        if (c->m->keys.item[first + k] == thing)
-            return true;
-    return false;
-}
-
 /* as_completed() says how many it waits for. wait() says afterwards how many
  * were not done; when it is called again with what was left, those that were
- * done before count as well. */
+ * done before count as well: the set grows. */
 static void
 wait_for_count(perfi_compiler *c, const perfi_moment *open,
                const perfi_moment *close)
 {
-    size_t n = c->before.count;
-    uint32_t old = c->seen_first, old_count = 0;
-    for (size_t i = 0; i < n && !open->arg && !old_count; i++)
-        if (is_among(c, old, c->seen, c->before.item[i]))
-            old_count = c->seen;
-    uint32_t first = (uint32_t)c->m->keys.count;
-    for (uint32_t k = 0; k < old_count; k++) {
-        uint32_t key = c->m->keys.item[old + k];
-        *perfi_list_add(c->m->region, &c->m->keys) = key;
+    perfi_model *m = c->m;
+    bool again = false;
+    for (size_t i = 0; i < c->before.count && !open->arg && !again; i++)
+        again = c->set && m->set_of[c->before.item[i]] == c->set;
+    if (!again) {
+        c->set = ++m->sets;
+        c->set_first = (uint32_t)m->keys.count;
     }
-    for (size_t i = 0; i < n; i++)
-        if (!is_among(c, old, old_count, c->before.item[i]))
-            *perfi_list_add(c->m->region, &c->m->keys) = c->before.item[i];
-    uint32_t all = (uint32_t)c->m->keys.count - first;
-    uint64_t undone = close->more < n ? close->more : n;
-    perfi_op *op = perfi_compile_op(c, PERFI_OP_COUNT, first);
+    for (size_t i = 0; i < c->before.count; i++) {
+        uint32_t thing = c->before.item[i];
+        if (m->set_of[thing] == c->set)
+            continue;
+        m->set_of[thing] = c->set;
+        *perfi_list_add(m->region, &m->keys) = thing;
+    }
+    uint32_t all = (uint32_t)m->keys.count - c->set_first;
+    uint64_t undone = close->more < all ? close->more : all;
+    perfi_op *op = perfi_compile_op(c, PERFI_OP_COUNT, c->set_first);
     op->more = all;
     op->ns = open->arg ? open->arg : all - undone;
-    c->seen_first = first;
-    c->seen = all;
 }
 
 static void

@@ -286,8 +286,9 @@ single(perfi_compiler *c, const perfi_moment *e)
         break;
     case PERF_EVENT_CANCEL: child(c, PERFI_OP_CANCEL, e, e->t); break;
     case PERF_EVENT_WAIT_FOR:
-        *perfi_list_add(c->m->region, &c->before) =
-            perfi_compile_thing(c, e->key);
+        if (e->key)
+            *perfi_list_add(c->m->region, &c->before) =
+                perfi_compile_thing(c, e->key);
         break;
     case PERF_EVENT_SPAN_BEGIN:
     case PERF_EVENT_SPAN_END: note_open(c, e); break;

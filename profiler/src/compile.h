@@ -17,8 +17,8 @@ typedef struct perfi_compiler {
     uint32_t uses;               /* of this actor begin here in model.uses */
     perfi_list(uint32_t) open;   /* spans that began in this actor */
     perfi_list(uint32_t) before; /* WAIT_FOR: things */
-    uint32_t seen_first;         /* things already waited for, in model.keys */
-    uint32_t seen;
+    uint32_t set;                /* of things it waits for, again and again */
+    uint32_t set_first;          /* in model.keys */
 } perfi_compiler;
 
 /* compile.c */

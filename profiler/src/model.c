@@ -22,6 +22,8 @@ perfi_model_build(perfi_model *m, perfi_region *region, perf_reader *reader,
     *m = (perfi_model){.region = region, .reader = reader, .line = line};
     m->programs =
         perfi_region_take(region, line->actors.count, sizeof *m->programs);
+    m->set_of =
+        perfi_region_take(region, line->things.count, sizeof *m->set_of);
     perfi_labels_prepare(m);
     perfi_cpu_prepare(m);
     for (uint32_t a = 0; a < line->actors.count; a++)

@@ -22,23 +22,28 @@ wait_for(perfi_replay *r, uint32_t player, uint32_t thing)
     return PERFI_LEAVES;
 }
 
+/* Sets are waited for again and again: what was done once is not looked at
+ * any more. */
 static perfi_next
 wait_for_count(perfi_replay *r, uint32_t player, const perfi_op *op)
 {
-    const uint32_t *keys = r->m->keys.item + op->what;
-    uint64_t open = 0, done = 0;
-    for (uint64_t i = 0; i < op->more; i++)
-        done += keys[i] >= r->m->line->things.count || r->done[keys[i]];
-    open = op->more - done;
-    if (done >= op->ns || !open)
+    uint32_t *keys = r->keys + op->what, all = (uint32_t)op->more;
+    uint32_t done = r->keys_done[op->what];
+    for (uint32_t i = done; i < all; i++) {
+        uint32_t key = keys[i];
+        if (!r->done[key])
+            continue;
+        keys[i] = keys[done];
+        keys[done++] = key;
+    }
+    r->keys_done[op->what] = done;
+    uint32_t wanted = op->ns < all ? (uint32_t)op->ns : all;
+    if (done >= wanted)
         return PERFI_GO_ON;
-    uint64_t missing = op->ns - done < open ? op->ns - done : open;
-    *perfi_list_add(r->region, &r->counters) = (uint32_t)missing;
+    *perfi_list_add(r->region, &r->counters) = wanted - done;
     uint32_t counter = (uint32_t)r->counters.count;
-    for (uint64_t i = 0; i < op->more; i++)
-        if (keys[i] < r->m->line->things.count && !r->done[keys[i]])
-            perfi_replay_wait(r, &r->awaited[keys[i]], player)->counter =
-                counter;
+    for (uint32_t i = done; i < all; i++)
+        perfi_replay_wait(r, &r->awaited[keys[i]], player)->counter = counter;
     return PERFI_LEAVES;
 }
 

@@ -138,7 +138,10 @@ typedef struct perfi_model {
     perfi_program *programs; /* by actor */
     perfi_list(perfi_op) ops;
     perfi_list(perfi_suspension) suspensions;
-    perfi_list(uint32_t) keys; /* things of COUNT */
+    perfi_list(uint32_t) keys; /* things of COUNT: those of one set of things
+                                  lie together, in the order they came */
+    uint32_t *set_of;          /* thing -> the set it came into last; 0: none */
+    uint32_t sets;
     perfi_list(perfi_label) labels;
     uint32_t *label_of_name;         /* 1 + label; 0: none yet */
     uint32_t *label_of_import;       /* likewise */

@@ -287,6 +287,9 @@ reset(perfi_replay *r, const perfi_conditions *how)
     memset(r->awaited, 0, line->things.count * sizeof *r->awaited);
     memset(r->loops, 0, line->loop_ids.count * sizeof *r->loops);
     memset(r->calls, 0, r->m->groups.count * sizeof *r->calls);
+    if (r->m->keys.count)
+        memcpy(r->keys, r->m->keys.item, r->m->keys.count * sizeof *r->keys);
+    memset(r->keys_done, 0, r->m->keys.count * sizeof *r->keys_done);
     memset(r->next_slot, 0, r->m->limiters.count * sizeof *r->next_slot);
     memset(r->contended, 0, r->m->grants * sizeof *r->contended);
     r->players_made = (uint32_t)line->actors.count;
@@ -374,6 +377,9 @@ perfi_replay_make(perfi_model *m, perfi_region *region)
     r->done = perfi_region_take(region, line->things.count, sizeof *r->done);
     r->awaited =
         perfi_region_take(region, line->things.count, sizeof *r->awaited);
+    r->keys = perfi_region_take(region, m->keys.count, sizeof *r->keys);
+    r->keys_done =
+        perfi_region_take(region, m->keys.count, sizeof *r->keys_done);
     r->calls = perfi_region_take(region, m->groups.count, sizeof *r->calls);
     r->next_slot =
         perfi_region_take(region, m->limiters.count, sizeof *r->next_slot);

@@ -95,6 +95,8 @@ struct perfi_replay {
     perfi_list(perfi_waiter) waiters;
     uint32_t free_waiter;
     perfi_list(uint32_t) counters;
+    uint32_t *keys;      /* of COUNT: in each set those done come first; */
+    uint32_t *keys_done; /* by a set's first key: so many */
     bool *done;          /* by thing */
     perfi_line *awaited; /* by thing */
     uint32_t *calls;     /* by group */

@@ -145,14 +145,27 @@ pt_new_task(void)
 }
 
 uint64_t
-pt_open(const char *name)
+pt_task(void)
+{
+    uint64_t task = pt_new_task();
+    pt_resume(task, PERF_ACTOR_TASK);
+    return task;
+}
+
+uint64_t
+pt_open_as(perf_kind kind, const char *name)
 {
     uint64_t id = perf_event_new_id();
-    pt_say(SPAN_BEGIN, .arg = pt_name(PERF_KIND_SPAN, name), .key = id,
-           .more = to.span);
+    pt_say(SPAN_BEGIN, .arg = pt_name(kind, name), .key = id, .more = to.span);
     *by_id(&to.parent_of, id) = to.span;
     to.span = id;
     return id;
+}
+
+uint64_t
+pt_open(const char *name)
+{
+    return pt_open_as(PERF_KIND_SPAN, name);
 }
 
 void
@@ -362,6 +375,17 @@ pt_ops(const pt_profile *p, uint64_t id)
             add("@%s", label_text(p, op->label));
     }
     return text;
+}
+
+const perfi_op *
+pt_nth_op(const pt_profile *p, uint64_t id, size_t n)
+{
+    perfi_range ops = p->model.programs[number_of(p, id)].ops;
+    for (uint32_t i = ops.first; i < ops.end; i++)
+        if (p->model.ops.item[i].code != PERFI_OP_NONE && !n--)
+            return &p->model.ops.item[i];
+    ck_abort_msg("not so many operations");
+    return NULL;
 }
 
 const char *

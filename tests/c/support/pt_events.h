@@ -51,8 +51,12 @@ void pt_end_actor(void);
 /** A new task or callback that can run; it inherits the span. */
 uint64_t pt_new_task(void);
 
+/** The same, and it runs at once. */
+uint64_t pt_task(void);
+
 /** Begin a span in the current one, and make it current; end it. */
 uint64_t pt_open(const char *name);
+uint64_t pt_open_as(perf_kind kind, const char *name);
 void pt_close(void);
 void pt_close_as(perf_status status);
 
@@ -95,6 +99,9 @@ const perfi_label *pt_label(const pt_profile *p, const char *name);
  *  with labels; operations that are none are left out. Lives until the next
  *  call. */
 const char *pt_ops(const pt_profile *p, uint64_t id);
+
+/** The n-th of them, from 0. */
+const perfi_op *pt_nth_op(const pt_profile *p, uint64_t id, size_t n);
 
 /** The moments of an actor: "THREAD@0 RUN@1.5". */
 const char *pt_moments(const pt_profile *p, uint64_t id);
