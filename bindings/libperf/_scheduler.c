@@ -121,8 +121,10 @@ py_leave_import(PyObject *module, PyObject *Py_UNUSED(ignored))
     Py_RETURN_NONE;
 }
 
-/* A builtin, as time.sleep is: as an attribute of a class it must not become a
- * method. `self` is the original. */
+static PyObject *real_sleep; /* once in a process */
+
+/* A builtin of the module `time`, as time.sleep is: as an attribute of a class
+ * it must not become a method, and it is pickled by its name. */
 static PyObject *
 watched_sleep(PyObject *self, PyObject *seconds)
 {
@@ -131,7 +133,7 @@ watched_sleep(PyObject *self, PyObject *seconds)
     bool outermost = sched_here.brackets++ == 0;
     if (outermost)
         sched_emit(PERF_EVENT_SLEEP, 0, 0, s > 0 ? (uint64_t)(s * 1e9) : 0);
-    PyObject *result = PyObject_CallOneArg(self, seconds);
+    PyObject *result = PyObject_CallOneArg(real_sleep, seconds);
     PyObject *type, *value, *trace;
     PyErr_Fetch(&type, &value, &trace);
     sched_here.brackets--;
@@ -144,9 +146,18 @@ watched_sleep(PyObject *self, PyObject *seconds)
 static PyMethodDef sleep_definition = {"sleep", watched_sleep, METH_O, NULL};
 
 static PyObject *
-py_watch_sleep(PyObject *module, PyObject *original)
+py_watch_sleep(PyObject *module, PyObject *time)
 {
-    return PyCFunction_New(&sleep_definition, original);
+    PyObject *name = PyObject_GetAttrString(time, "__name__");
+    PyObject *original = name ? PyObject_GetAttrString(time, "sleep") : NULL;
+    if (!original) {
+        Py_XDECREF(name);
+        return NULL;
+    }
+    Py_XSETREF(real_sleep, original);
+    PyObject *made = PyCFunction_NewEx(&sleep_definition, time, name);
+    Py_DECREF(name);
+    return made;
 }
 
 static PyObject *
@@ -186,7 +197,7 @@ static PyMethodDef functions[] = {
     {"enter_import", py_enter_import, METH_NOARGS, "The same for imports."},
     {"leave_import", py_leave_import, METH_NOARGS, NULL},
     {"watch_sleep", py_watch_sleep, METH_O,
-     "A function that sleeps by the given one, and says so."},
+     "The given module's sleep(), which says so."},
     {"forget_handle", py_forget_handle, METH_NOARGS,
      "A handle of a span has been given another."},
     {"switch_current", py_switch_current, METH_O,

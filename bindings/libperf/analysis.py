@@ -43,7 +43,8 @@ class Label:
 
     number: int
     kind: str  # a kind of span ("llm", "node", …), "import", "none" (code outside spans), "limit" (time limits)
-    name: str
+    name: str  # of an import: the package
+    inside: int  # of an import: number of the label around it
     calls: int
     retried: int
     cpu: float
@@ -182,12 +183,19 @@ class Analysis(Handle):
             kind = LABEL_KINDS.get(raw.kind, "hold")
         name = self._text(raw.name) if kind not in ("none", "limit", "hold") else ""
         if kind == "import":
-            name = f"import {name.partition('.')[0]}"
+            name = name.partition(".")[0]
         elif METHOD.fullmatch(name):
             name = name.partition(".")[2]
         times = {field: getattr(raw, f"{field}_ns") / 1e9 for field in LABEL_TIMES}
         return Label(
-            number=number, kind=kind, name=name, calls=raw.calls, retried=raw.retried, grown=raw.grown_bytes, **times
+            number=number,
+            kind=kind,
+            name=name,
+            inside=raw.inside,
+            calls=raw.calls,
+            retried=raw.retried,
+            grown=raw.grown_bytes,
+            **times,
         )
 
     def _resource(self, number: int) -> Resource:
@@ -311,7 +319,10 @@ class Analysis(Handle):
         for label in self.labels:
             if label.gap and name == f"rate limit in {label.name}":
                 return [(lib.PERF_CHANGE_GAP, label.number, _factor(name, value))]
-            if label.name and (label.name == name or (label.kind == kind and label.name == bare)):
+            if label.kind == "import":
+                if (kind, bare) == ("import", label.name):
+                    return [(lib.PERF_CHANGE_TIME, label.number, _factor(name, value))]
+            elif label.name and (label.name == name or (label.kind == kind and label.name == bare)):
                 return [(lib.PERF_CHANGE_TIME, label.number, _factor(name, value))]
         for resource in self.resources:
             if resource.name == name or (resource.kind == kind and resource.name == bare):

@@ -68,6 +68,7 @@ class _Candidate:
     gain: float
     evidence: Evidence
     is_resource: bool = False
+    is_unnamed: bool = False  # a resource that is known by its line
     low: float = 0.0
     high: float = 0.0
 
@@ -75,8 +76,13 @@ class _Candidate:
 def find_bottlenecks(analysis: Analysis, thresholds: Thresholds | None = None) -> list[Bottleneck]:
     """Everything whose change would save time, the largest gain first; of equal ones resources first."""
     thresholds = thresholds or Thresholds()
-    found = [*_labels(analysis, thresholds), *_limiters(analysis), *_resources(analysis, thresholds)]
-    groups = _in_order(_best_of_name(found), thresholds.tie)
+    found = [
+        *_labels(analysis, thresholds),
+        *_imports(analysis, thresholds),
+        *_limiters(analysis),
+        *_resources(analysis, thresholds),
+    ]
+    groups = _named_first(_in_order(_best_of_name(found), thresholds.tie))
     _intervals(analysis, [one for group in groups for one in group][:BOOTSTRAP_FINDINGS])
     return [_row(one, group, analysis.reliable) for group in groups for one in group]
 
@@ -105,21 +111,48 @@ def _share(analysis: Analysis, label: Label) -> float:
 def _labels(analysis: Analysis, t: Thresholds) -> list[_Candidate]:
     found = []
     for label in analysis.labels:
-        if not label.name or label.total < t.listed * analysis.replayed:
+        if not label.name or label.kind == "import" or label.total < t.listed * analysis.replayed:
             continue
-        factor = 0.0 if label.kind == "import" else 0.5
-        changes = [(lib.PERF_CHANGE_TIME, label.number, factor)]
-        action = "move to start" if label.kind == "import" else "faster"
+        changes = [(lib.PERF_CHANGE_TIME, label.number, 0.5)]
         found.append(
             _Candidate(
                 name=label.name,
                 kind=label.kind,
                 where="",
                 changes=changes,
-                fix={"action": action, "from": 1.0, "to": factor},
+                fix={"action": "faster", "from": 1.0, "to": 0.5},
                 share=_share(analysis, label),
                 gain=analysis.gain(changes),
                 evidence=classes.of_label(label, analysis, t),
+            )
+        )
+    return found
+
+
+def _imports(analysis: Analysis, t: Thresholds) -> list[_Candidate]:
+    """What was imported inside each span; the fix is to import it when the program starts."""
+    by_place: dict[int, list[Label]] = {}
+    for label in analysis.labels:
+        if label.kind == "import" and label.total:
+            by_place.setdefault(label.inside, []).append(label)
+    found = []
+    for inside, imported in by_place.items():
+        total = sum(label.total for label in imported)
+        if total < t.listed * analysis.replayed:
+            continue
+        changes = [(lib.PERF_CHANGE_TIME, label.number, 0.0) for label in imported]
+        gain = analysis.gain(changes)
+        imported.sort(key=lambda label: -label.total)
+        found.append(
+            _Candidate(
+                name=analysis.labels[inside].name or f"import {imported[0].name}",
+                kind="import",
+                where="",
+                changes=changes,
+                fix={"action": "move to start", "from": [label.name for label in imported], "to": "start"},
+                share=max(0.0, gain),
+                gain=gain,
+                evidence=classes.of_imports(imported),
             )
         )
     return found
@@ -166,6 +199,7 @@ def _resources(analysis: Analysis, t: Thresholds) -> list[_Candidate]:
                 gain=gain,
                 evidence=classes.of_resource(resource, gain, analysis, t),
                 is_resource=True,
+                is_unnamed=bool(resource.where) and resource.where.endswith(resource.name),
             )
         )
     return found
@@ -197,7 +231,22 @@ def _in_order(found: list[_Candidate], tie: float) -> list[list[_Candidate]]:
             groups[-1].append(one)
         else:
             groups.append([one])
-    return [sorted(group, key=lambda one: not one.is_resource) for group in groups]
+    return [sorted(group, key=_rank) for group in groups]
+
+
+def _rank(one: _Candidate) -> int:
+    """Resources are the cheaper fix; of those that nobody named, one has to look up the line first."""
+    return 2 if one.is_unnamed else 0 if one.is_resource else 1
+
+
+def _named_first(groups: list[list[_Candidate]]) -> list[list[_Candidate]]:
+    """The first row is something the reader knows by name, when that brings at least half as much."""
+    for place, group in enumerate(groups):
+        if not all(one.is_unnamed for one in group):
+            if place > 0 and group[0].gain >= groups[0][0].gain / 2:
+                groups.insert(0, groups.pop(place))
+            break
+    return groups
 
 
 def _intervals(analysis: Analysis, found: list[_Candidate]) -> None:

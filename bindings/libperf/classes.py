@@ -57,12 +57,6 @@ def _percent(share: float) -> str:
 def of_label(label: "Label", analysis: "Analysis", t: Thresholds) -> Evidence:
     """The class of time that is attributed to a name."""
     wall, total = analysis.wall or 1.0, label.total or 1.0
-    if label.kind == "import":
-        return Evidence(
-            "first-use",
-            f"imported inside a call: {_seconds(total)}",
-            f"do it when the program starts: put `{label.name}` at the top of the file, or call it once at start-up",
-        )
     if label.kind == "graph":
         return Evidence(
             "framework-gap",
@@ -123,6 +117,17 @@ def of_label(label: "Label", analysis: "Analysis", t: Thresholds) -> Evidence:
             f"make {label.name} faster, or let what does not need it run on: a sub-graph for each branch",
         )
     return Evidence("critical", _critical(label), _faster(label))
+
+
+def of_imports(imported: list["Label"]) -> Evidence:
+    """The class of modules that a call imported."""
+    names = [f"{label.name} ({_seconds(label.total)})" for label in imported[:3]]
+    more = f" and {len(imported) - 3} more" if len(imported) > 3 else ""
+    return Evidence(
+        "first-use",
+        f"imports {', '.join(names)}{more} inside a call",
+        f"import {imported[0].name} when the program starts: at the top of the file",
+    )
 
 
 def _critical(label: "Label") -> str:

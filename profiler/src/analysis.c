@@ -188,6 +188,7 @@ perf_analysis_label(const perf_analysis *a, uint32_t label, perf_label *out)
     *out = (perf_label){
         .kind = l->kind,
         .name = l->name,
+        .inside = l->inside,
         .calls = l->calls,
         .retried = l->retried,
         .cpu_ns = l->cpu_ns,

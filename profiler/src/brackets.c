@@ -216,8 +216,14 @@ perfi_bracket(perfi_compiler *c)
         PERF_EVENT_NOT_GOT) { /* cancelled: an epilogue follows */
         uint32_t queue = perfi_compile_resource(c, open->key);
         perfi_compile_release(c, queue, open->t);
-        perfi_compile_suspension(c, open->t, close->t);
-        perfi_compile_op(c, PERFI_OP_GET, queue);
+        if (!c->a->loop) { /* a thread's time limit */
+            perfi_op *op = perfi_compile_op(c, PERFI_OP_BLOCK, 0);
+            op->ns = close->t - open->t;
+            op->label = PERFI_LIMIT_LABEL;
+        } else {
+            perfi_compile_suspension(c, open->t, close->t);
+            perfi_compile_op(c, PERFI_OP_GET, queue);
+        }
     } else if (close->code == PERF_EVENT_NOT_ACQUIRED ||
                close->code == PERF_EVENT_NOT_PUT) {
         c->i++; /* what happened inside stays as it was */

@@ -244,12 +244,15 @@ suspended(perfi_compiler *c, const perfi_moment *e)
 static void
 import(perfi_compiler *c, const perfi_moment *e)
 {
-    c->import = e->code == PERF_EVENT_IMPORT
-                    ? perfi_label_of_import(c->m, e->arg) + 1
-                    : 0;
-    c->startup = c->import && c->a->kind == PERF_ACTOR_MAIN && !e->span;
-    if (c->import)
-        c->m->labels.item[c->import - 1].calls += !c->startup;
+    c->import = 0;
+    c->startup = false;
+    if (e->code != PERF_EVENT_IMPORT)
+        return;
+    uint32_t span = perfi_compile_span(c, e);
+    uint32_t inside = perfi_compile_label(c, span, e->t);
+    c->import = perfi_label_of_import(c->m, e->arg, inside) + 1;
+    c->startup = c->a->kind == PERF_ACTOR_MAIN && !span;
+    c->m->labels.item[c->import - 1].calls += !c->startup;
 }
 
 static void

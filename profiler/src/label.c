@@ -19,47 +19,45 @@ text_of(const perfi_model *m, uint32_t name)
 /* A node and the function behind it often have the same name: they are one
  * row, as the user sees one thing. */
 static uint32_t
-label_named(perfi_model *m, perfi_label_kind kind, uint32_t name, size_t length)
-{
-    const char *text = text_of(m, name);
-    for (uint32_t i = 0; i < m->labels.count; i++) {
-        const perfi_label *l = &m->labels.item[i];
-        if (l->kind != kind)
-            continue;
-        const char *known = text_of(m, l->name);
-        if (!strncmp(known, text, length) &&
-            (!known[length] ||
-             (kind == PERFI_LABEL_IMPORT && known[length] == '.')))
-            return i;
-    }
-    perfi_label *l = perfi_list_add(m->region, &m->labels);
-    l->kind = (uint8_t)kind;
-    l->name = name;
-    return (uint32_t)m->labels.count - 1;
-}
-
-static uint32_t
 label_of_name(perfi_model *m, uint32_t name)
 {
     if (name >= PERF_NAMES_MAX)
         return PERFI_NO_LABEL;
-    if (!m->label_of_name[name])
-        m->label_of_name[name] = 1 + label_named(m, PERFI_LABEL_SPAN, name,
-                                                 strlen(text_of(m, name)));
-    return m->label_of_name[name] - 1;
+    if (m->label_of_name[name])
+        return m->label_of_name[name] - 1;
+    uint32_t i = 0;
+    while (i < m->labels.count &&
+           (m->labels.item[i].kind != PERFI_LABEL_SPAN ||
+            strcmp(text_of(m, m->labels.item[i].name), text_of(m, name)) != 0))
+        i++;
+    if (i == m->labels.count) {
+        perfi_label *l = perfi_list_add(m->region, &m->labels);
+        l->kind = PERFI_LABEL_SPAN;
+        l->name = name;
+    }
+    m->label_of_name[name] = i + 1;
+    return i;
 }
 
 /* Modules of one package count together: `openai.types.chat` is openai. */
 uint32_t
-perfi_label_of_import(perfi_model *m, uint32_t name)
+perfi_label_of_import(perfi_model *m, uint32_t name, uint32_t inside)
 {
-    if (name >= PERF_NAMES_MAX)
-        return PERFI_NO_LABEL;
-    if (!m->label_of_import[name])
-        m->label_of_import[name] =
-            1 + label_named(m, PERFI_LABEL_IMPORT, name,
-                            strcspn(text_of(m, name), "."));
-    return m->label_of_import[name] - 1;
+    const char *text = text_of(m, name);
+    size_t length = strcspn(text, ".");
+    for (uint32_t i = 0; i < m->labels.count; i++) {
+        const perfi_label *l = &m->labels.item[i];
+        if (l->kind != PERFI_LABEL_IMPORT || l->inside != inside)
+            continue;
+        const char *known = text_of(m, l->name);
+        if (strcspn(known, ".") == length && !strncmp(known, text, length))
+            return i;
+    }
+    perfi_label *l = perfi_list_add(m->region, &m->labels);
+    l->kind = PERFI_LABEL_IMPORT;
+    l->name = name;
+    l->inside = inside;
+    return (uint32_t)m->labels.count - 1;
 }
 
 /* ---- retries ---- */
@@ -142,8 +140,6 @@ perfi_labels_prepare(perfi_model *m)
     size_t spans = m->line->spans.count, alone_count = 0;
     m->label_of_name =
         perfi_region_take(m->region, PERF_NAMES_MAX, sizeof *m->label_of_name);
-    m->label_of_import = perfi_region_take(m->region, PERF_NAMES_MAX,
-                                           sizeof *m->label_of_import);
     perfi_list_add(m->region, &m->labels)->kind = PERFI_LABEL_NONE;
     perfi_list_add(m->region, &m->labels)->kind = PERFI_LABEL_LIMIT;
     for (size_t i = 0; i < spans; i++) {

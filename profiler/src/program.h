@@ -56,6 +56,7 @@ typedef enum perfi_label_kind {
 typedef struct perfi_label {
     uint8_t kind;      /* perfi_label_kind */
     uint32_t name;     /* of the segment; HOLD: the resource's number */
+    uint32_t inside;   /* IMPORT: label around it */
     uint32_t calls;    /* spans of this name */
     uint32_t retried;  /* of them, begun again after an error */
     uint32_t limiter;  /* 1 + what spaces its calls out; 0: nothing */
@@ -144,7 +145,6 @@ typedef struct perfi_model {
     uint32_t sets;
     perfi_list(perfi_label) labels;
     uint32_t *label_of_name;         /* 1 + label; 0: none yet */
-    uint32_t *label_of_import;       /* likewise */
     perfi_list(perfi_retry) retries; /* by parent, actor, time */
     perfi_list(perfi_use) uses;
     perfi_list(perfi_limiter) limiters;
@@ -173,7 +173,7 @@ void perfi_model_build(perfi_model *m, perfi_region *region,
 void perfi_labels_prepare(perfi_model *m);
 uint32_t perfi_label_at(const perfi_model *m, uint32_t span, uint32_t actor,
                         uint64_t t);
-uint32_t perfi_label_of_import(perfi_model *m, uint32_t name);
+uint32_t perfi_label_of_import(perfi_model *m, uint32_t name, uint32_t inside);
 
 /** compile.c: the moments of one actor into operations. */
 void perfi_compile(perfi_model *m, uint32_t actor);

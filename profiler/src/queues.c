@@ -84,14 +84,16 @@ static uint32_t
 source_of(const perfi_model *m, uint32_t actor)
 {
     uint32_t found = 0;
+    bool in_vain = false; /* then it is cancelled, and comes no more */
     perfi_range ops = m->programs[actor].ops;
     for (uint32_t i = ops.first; i < ops.end; i++) {
         const perfi_op *op = &m->ops.item[i];
         if (op->code != PERFI_OP_GET || op->what == PERFI_NONE)
             continue;
-        if (op->nowait || (found && found != op->what + 1))
+        if (op->nowait || in_vain || (found && found != op->what + 1))
             return PERFI_NONE;
         found = op->what + 1;
+        in_vain = !op->more;
     }
     return found;
 }

@@ -5,6 +5,8 @@
 
 #include <stdlib.h>
 
+enum { FAMILY_MAX = 64 }; /* what one callback from outside may set going */
+
 /* ---- who resolves what ---- */
 
 static void
@@ -80,53 +82,77 @@ find_waiters(perfi_model *m)
     return waiter;
 }
 
-/* A callback that nobody scheduled came from the selector: the time until then
- * is the service of whoever waits for it. The place before the wait is free. */
-static void
-attribute_io(perfi_model *m, const uint32_t *waiter, bool *reachable)
+/* The wait that an actor, or what it sets going, ends first. The place before
+ * a wait is free until its I/O is found. */
+static perfi_op *
+ended_by(perfi_model *m, uint32_t actor, const uint32_t *waiter)
 {
-    for (uint32_t a = 0; a < m->line->actors.count; a++) {
-        const perfi_actor *actor = &m->line->actors.item[a];
-        if (actor->kind != PERF_ACTOR_IO)
-            continue;
-        for (uint32_t i = m->programs[a].ops.first; i < m->programs[a].ops.end;
-             i++) {
+    uint32_t family[FAMILY_MAX] = {actor};
+    for (size_t seen = 0, n = 1; seen < n; seen++) {
+        perfi_range ops = m->programs[family[seen]].ops;
+        for (uint32_t i = ops.first; i < ops.end; i++) {
             const perfi_op *op = &m->ops.item[i];
+            if (op->code == PERFI_OP_SPAWN && n < FAMILY_MAX)
+                family[n++] = op->what;
             if (op->code != PERFI_OP_RESOLVE ||
                 op->what >= m->line->things.count || !waiter[op->what])
                 continue;
             perfi_op *wait = &m->ops.item[waiter[op->what] - 1];
-            if (!wait->more || wait[-1].code != PERFI_OP_NONE)
-                continue;
-            uint64_t from = m->suspensions.item[wait->more - 1].from;
-            wait[-1] = (perfi_op){.code = PERFI_OP_TIMER,
-                                  .what = a,
-                                  .label = wait->label,
-                                  .span = wait->span};
-            if (actor->waited_to > from)
-                wait[-1].ns = actor->waited_to - from;
-            m->labels.item[wait->label].delay_ns += wait[-1].ns;
-            reachable[a] = true;
-            break;
+            if (wait[-1].code == PERFI_OP_NONE)
+                return wait;
         }
+    }
+    return NULL;
+}
+
+/* A callback that nobody scheduled came from the selector: the time until then
+ * is the service of whoever waits for it. */
+static void
+attribute_io(perfi_model *m, const uint32_t *waiter)
+{
+    for (uint32_t a = 0; a < m->line->actors.count; a++) {
+        const perfi_actor *actor = &m->line->actors.item[a];
+        perfi_op *wait =
+            actor->kind == PERF_ACTOR_IO ? ended_by(m, a, waiter) : NULL;
+        if (!wait)
+            continue;
+        uint64_t from = m->suspensions.item[wait->more - 1].from;
+        wait[-1] = (perfi_op){.code = PERFI_OP_TIMER,
+                              .what = a,
+                              .label = wait->label,
+                              .span = wait->span};
+        if (actor->waited_to > from)
+            wait[-1].ns = actor->waited_to - from;
+        m->labels.item[wait->label].delay_ns += wait[-1].ns;
     }
 }
 
 /* ---- waits that nobody ends ---- */
 
+/* What the main actor sets going, and what that sets going. */
 static bool *
 find_reachable(perfi_model *m)
 {
-    bool *reachable =
-        perfi_region_take(m->region, m->line->actors.count, sizeof *reachable);
-    if (m->line->main != PERFI_NONE)
+    size_t actors = m->line->actors.count, n = 0;
+    bool *reachable = perfi_region_take(m->region, actors, sizeof *reachable);
+    uint32_t *next = perfi_region_take(m->region, actors, sizeof *next);
+    if (m->line->main != PERFI_NONE) {
         reachable[m->line->main] = true;
-    for (size_t i = 0; i < m->ops.count; i++) {
-        const perfi_op *op = &m->ops.item[i];
-        if (op->code == PERFI_OP_SPAWN || op->code == PERFI_OP_SUBMIT ||
-            op->code == PERFI_OP_TIMER || op->code == PERFI_OP_SLOT)
-            reachable[op->what] = true;
+        next[n++] = m->line->main;
     }
+    while (n) {
+        perfi_range ops = m->programs[next[--n]].ops;
+        for (uint32_t i = ops.first; i < ops.end; i++) {
+            const perfi_op *op = &m->ops.item[i];
+            if ((op->code == PERFI_OP_SPAWN || op->code == PERFI_OP_SUBMIT ||
+                 op->code == PERFI_OP_TIMER || op->code == PERFI_OP_SLOT) &&
+                !reachable[op->what]) {
+                reachable[op->what] = true;
+                next[n++] = op->what;
+            }
+        }
+    }
+    perfi_region_drop(m->region, next);
     return reachable;
 }
 
@@ -221,9 +247,9 @@ perfi_waits_settle(perfi_model *m)
 {
     find_resolvers(m);
     find_cancelled(m);
-    bool *reachable = find_reachable(m);
     uint32_t *waiter = find_waiters(m);
-    attribute_io(m, waiter, reachable);
+    attribute_io(m, waiter);
+    bool *reachable = find_reachable(m);
     settle(m, reachable);
     find_groups(m);
     perfi_region_drop(m->region, waiter);

@@ -12,6 +12,7 @@ from .resources import (
     ACQUIRED,
     GET,
     GOT,
+    GOT_NOWAIT,
     HAS_PUT,
     JOIN,
     JOINED,
@@ -20,6 +21,7 @@ from .resources import (
     NOT_GOT,
     NOT_PUT,
     PUT,
+    PUT_NOWAIT,
     QUEUE,
     RELEASE,
     TASK_DONE,
@@ -141,26 +143,37 @@ class WatchedRLock(WatchedLock):
         emit(ACQUIRED, key)
 
 
+def _may_wait(code: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """The argument `block`, of get() or of put()."""
+    place = 0 if code == GOT_NOWAIT else 1
+    return bool(args[place] if len(args) > place else kwargs.get("block", True))
+
+
 def watch_queues(patches: Patches) -> None:
     import queue
 
     cls: Any = queue.Queue
     watch_making(patches, cls)
 
-    def bracket(begin: int, end: int, failed: int) -> Any:
+    def bracket(begin: int, end: int, failed: int, at_once: int = 0) -> Any:
+        """`at_once` is written in place of the others by a call that may not wait."""
+
         def make(original: Any) -> Any:
             def bracketed(self: Any, *args: Any, **kwargs: Any) -> Any:
                 key = resource(self, QUEUE, _maxsize)
-                emit(begin, key)
+                may_wait = not at_once or _may_wait(at_once, args, kwargs)
+                if may_wait:
+                    emit(begin, key)
                 enter()  # the conditions it is made of
-                how = failed
+                how = failed if may_wait else 0
                 try:
                     result = original(self, *args, **kwargs)
-                    how = end
+                    how = end if may_wait else at_once
                     return result
                 finally:
                     leave()
-                    emit(how, key)
+                    if how:
+                        emit(how, key)
 
             return bracketed
 
@@ -173,7 +186,7 @@ def watch_queues(patches: Patches) -> None:
 
         return task_done
 
-    patches.wrap(cls, "get", "self, block, timeout", bracket(GET, GOT, NOT_GOT))
-    patches.wrap(cls, "put", "self, item, block, timeout", bracket(PUT, HAS_PUT, NOT_PUT))
+    patches.wrap(cls, "get", "self, block, timeout", bracket(GET, GOT, NOT_GOT, GOT_NOWAIT))
+    patches.wrap(cls, "put", "self, item, block, timeout", bracket(PUT, HAS_PUT, NOT_PUT, PUT_NOWAIT))
     patches.wrap(cls, "task_done", "self", make_task_done)
     patches.wrap(cls, "join", "self", bracket(JOIN, JOINED, JOINED))

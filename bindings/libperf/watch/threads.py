@@ -48,7 +48,7 @@ def _waited(outermost: bool, late: bool = False, not_done: int = 0) -> None:
 
 
 def watch_sleep(patches: Patches) -> None:
-    patches.set(time, "sleep", _scheduler.watch_sleep(time.sleep))
+    patches.set(time, "sleep", _scheduler.watch_sleep(time))
 
 
 # ---- threading ----

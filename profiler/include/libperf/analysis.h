@@ -76,6 +76,7 @@ typedef enum perf_label_kind {
 typedef struct perf_label {
     uint32_t kind;    /* perf_label_kind */
     uint32_t name;    /* name in the segment; for HOLD number of the resource */
+    uint32_t inside;  /* IMPORT: the label around it */
     uint32_t calls;   /* spans, imports */
     uint32_t retried; /* calls that were begun again after an error */
     uint64_t cpu_ns;  /* used the CPU */
