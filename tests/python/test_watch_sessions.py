@@ -130,7 +130,7 @@ def test_start_inside_of_a_running_loop() -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()
         order: list[int] = []
-        timers = [loop.call_later(0.001 * number, order.append, number) for number in (3, 1, 4, 2)]
+        timers = [loop.call_later(delay, order.append, round(1000 * delay)) for delay in (0.003, 0.001, 0.004, 9)]
         tasks = [asyncio.create_task(old((0.001, 0.001))) for _ in range(3)]
         await asyncio.sleep(0)
         with recorded() as found:

@@ -103,8 +103,7 @@ def test_gather_is_awaited_and_resolved() -> None:
     events = run(main)
     awaited = events.by(events.of("HOST")[0].key).of("AWAIT")[-1].key
     resolved = [e for e in events.of("RESOLVE") if e.key == awaited]
-    assert {e.kind for e in resolved} == {"callback"}
-    assert len(resolved) == 1
+    assert len(resolved) == 1  # by a callback; since Python 3.12 by gather() itself
 
 
 def test_a_group_waits_for_all_of_its_tasks() -> None:

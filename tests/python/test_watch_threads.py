@@ -25,32 +25,38 @@ def main_of(events: Events) -> int:
 
 
 def test_a_thread_and_who_waits_for_it(name: str) -> None:
-    """SPAWN, THREAD with the starter's span, END; join() waits for it. The handshake of start() is no wait."""
+    """SPAWN, THREAD with the starter's span, END; join() is about it. The handshake of start() is no wait."""
 
     def work() -> None:
-        go.wait()
-
-    go = threading.Event()
+        with condition:
+            ready.release()
+            condition.wait()
 
     def program() -> None:
         thread = threading.Thread(target=work)
         with libperf.span(name):
             thread.start()
-        threading.Timer(0.001, go.set).start()
+        ready.acquire()
+        with condition:
+            condition.notify()
         thread.join()
         thread.join()
 
+    condition, ready = threading.Condition(), threading.Semaphore(0)
     events = record(program)
-    main = main_of(events)
-    thread, timer = (e.key for e in events.by(main).of("SPAWN"))
-    assert events.by(main).of(*WAITS).codes() == ["WAIT_FOR", "WAIT", "WAITED", "AWAIT"]
-    assert {e.key for e in events.by(main).of("WAIT_FOR", "AWAIT")} == {thread}
-    assert events.by(main).one("WAIT").arg == 1
-    assert (events.by(main).one("WAITED").arg, events.by(main).one("WAITED").more) == (0, 0)
-    waited = events.by(thread).one("WAIT_FOR").key
-    assert events.by(thread).codes() == ["THREAD", "WAIT_FOR", "WAIT", "WAITED", "END"]
-    assert {e.span for e in events.by(thread)} == {name}
-    assert waited in [e.key for e in events.by(timer).of("RESOLVE")]
+    main = events.by(main_of(events))
+    thread = main.one("SPAWN").key
+    start = main[main.codes().index("SPAWN") : main.codes().index("SPAN_END") + 1]
+    assert [e.code for e in start] == ["SPAWN", "SPAN_END"]
+    mine = events.by(thread)
+    assert mine.of("THREAD", "WAIT_FOR", "WAIT", "WAITED", "END").codes() == [
+        *("THREAD", "WAIT_FOR", "WAIT", "WAITED", "END")
+    ]
+    assert mine.one("WAIT").arg == 1
+    assert (mine.one("WAITED").arg, mine.one("WAITED").more) == (0, 0)
+    assert {e.span for e in mine} == {name}
+    assert mine.one("WAIT_FOR").key in [e.key for e in main.of("RESOLVE")]
+    assert main.of("AWAIT")[-1].key == thread
 
 
 def test_waiting_in_vain() -> None:
