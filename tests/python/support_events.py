@@ -86,6 +86,8 @@ def read(reader: Reader) -> Events:
             spans[event.key] = names[event.arg].text
     for event in raw:
         code = CODES[event.code]
+        if code == "MEMORY":  # comes with any other event, about once a millisecond
+            continue
         stack = stacks.setdefault(event.block, [])
         if code == "THREAD":
             stack[:] = [(event.key, KINDS[event.arg])]

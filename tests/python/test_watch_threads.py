@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import pickle
 import threading
 import time
 import weakref
@@ -247,3 +248,11 @@ def test_errors_of_work_hold_nothing() -> None:
         assert alive[0]() is None
     finally:
         gc.enable()
+
+
+def test_sleep_is_pickled_by_its_name() -> None:
+    """A process pool is given time.sleep as it would be without us."""
+    with libperf.Profiler():
+        watched = time.sleep
+        assert pickle.loads(pickle.dumps(watched)) is watched
+    assert pickle.loads(pickle.dumps(time.sleep)) is time.sleep is not watched
