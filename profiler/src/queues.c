@@ -157,7 +157,7 @@ cut(perfi_model *m, uint32_t actor, uint32_t queue)
     uint32_t loop = 0, end = p->ops.end;
     for (uint32_t i = p->ops.first; i < end; i++) {
         perfi_op *op = &m->ops.item[i];
-        if (op->code != PERFI_OP_GET)
+        if (op->code != PERFI_OP_GET || op->what != queue)
             continue;
         if (body)
             body->ops.end = i;

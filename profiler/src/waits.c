@@ -73,7 +73,7 @@ find_waiters(perfi_model *m)
 {
     uint32_t *waiter =
         perfi_region_take(m->region, m->line->things.count, sizeof *waiter);
-    for (size_t i = 0; i < m->ops.count; i++) {
+    for (size_t i = 1; i < m->ops.count; i++) { /* 0 has none before it */
         const perfi_op *op = &m->ops.item[i];
         if (op->code == PERFI_OP_WAIT && op->more &&
             op->what < m->line->things.count && !waiter[op->what])
