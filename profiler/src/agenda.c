@@ -11,6 +11,8 @@ before(const perfi_date *a, const perfi_date *b)
 void
 perfi_agenda_add(perfi_replay *r, uint64_t t, perfi_due what, uint32_t who)
 {
+    if (t < r->now) /* now and then make more than there is */
+        t = UINT64_MAX;
     perfi_date date = {t, r->order++, what, who};
     perfi_list_add(r->region, &r->agenda);
     perfi_date *heap = r->agenda.item;

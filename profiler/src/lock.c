@@ -5,6 +5,10 @@
  * with the next actor of the same loop does not let go of it. */
 #include "replay_state.h"
 
+/* An hour and a half of fighting for the lock. Then holders run through: times
+ * that cannot be must not take as long to replay. */
+enum { PREEMPTIONS_MAX = 1 << 20 };
+
 static double
 random_part(perfi_replay *r) /* 0..1; splitmix64 */
 {
@@ -90,12 +94,14 @@ grant_next(perfi_replay *r, bool preempted)
 void
 perfi_lock_preempt(perfi_replay *r, uint32_t token)
 {
-    if (token != r->token || !r->held || !r->claims.count)
+    if (token != r->token || !r->held || !r->claims.count ||
+        r->preemptions == PREEMPTIONS_MAX)
         return;
     perfi_claim rest = r->holder;
     uint64_t ran = r->now - rest.since;
     if (ran >= rest.ns)
         return; /* it is through anyhow */
+    r->preemptions++;
     rest.ns -= ran;
     rest.since = r->now;
     r->held = false;

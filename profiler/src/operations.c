@@ -8,7 +8,7 @@ own_time(const perfi_replay *r, const perfi_player *p, const perfi_op *op)
     double factor = r->how->scale ? r->how->scale[op->label] : 1.0;
     if (p->holds)
         factor *= 0.5;
-    return factor == 1.0 ? ns : (uint64_t)((double)ns * factor);
+    return factor == 1.0 ? ns : perfi_times(ns, factor);
 }
 
 static perfi_next
@@ -92,34 +92,34 @@ start_slot(perfi_replay *r, const perfi_op *op)
 {
     uint32_t number = r->m->labels.item[op->label].limiter - 1;
     double factor = r->how->gap ? r->how->gap[number] : 1.0;
-    uint64_t first = r->now + (uint64_t)((double)op->ns * factor);
+    uint64_t first = r->now + perfi_times(op->ns, factor);
     uint64_t slot = r->next_slot[number] ? r->next_slot[number] : first;
     if (slot < r->now)
         slot = r->now;
     r->next_slot[number] =
-        slot + (uint64_t)((double)r->m->limiters.item[number].gap_ns * factor);
+        slot + perfi_times(r->m->limiters.item[number].gap_ns, factor);
     perfi_agenda_add(r, slot + op->more, PERFI_DUE_READY, op->what);
 }
 
+/* Who is cancelled goes on where it did; or not, when it is past that already:
+ * nothing happens twice, and a replay comes to its end. */
 static void
 cancel(perfi_replay *r, uint32_t by, const perfi_op *op)
 {
     perfi_player *p = &r->players[op->what];
     const perfi_program *program = &r->m->programs[op->what];
-    if (p->done || op->what == by)
+    perfi_range to = program->epilogue;
+    if (!to.end)
+        to = (perfi_range){(uint32_t)op->more - 1, program->whole_end};
+    bool in_own_program = !program->worker_of || p->cancelled;
+    if (p->done || op->what == by || (!program->epilogue.end && !op->more) ||
+        (in_own_program && to.first < p->at))
         return;
-    if (program->epilogue.end) {
-        p->at = program->epilogue.first;
-        p->end = program->epilogue.end;
-    } else if (op->more) {
-        p->at = (uint32_t)op->more - 1;
-        p->end = program->whole_end;
-    } else {
-        return;
-    }
+    p->at = to.first;
+    p->end = to.end;
     p->then_at = p->then_end = 0;
     p->epoch++;
-    p->started = true;
+    p->started = p->cancelled = true;
     perfi_replay_ready(r, op->what);
 }
 

@@ -93,6 +93,9 @@ take_first(perfi_replay *r, perfi_turn *turn, uint32_t *player)
 static void
 enqueue(perfi_replay *r, uint32_t player, uint32_t loop)
 {
+    if (r->players[player].queued)
+        return;
+    r->players[player].queued = true;
     append(r, &r->loops[loop].ready, player);
     r->loops[loop].count++;
     perfi_replay_set_turn(r, loop);
@@ -108,7 +111,6 @@ perfi_replay_ready(perfi_replay *r, uint32_t player)
         perfi_agenda_add(r, r->now, PERFI_DUE_STEP, player);
         return;
     }
-    p->queued = true;
     enqueue(r, player, p->loop - 1);
 }
 
@@ -239,15 +241,15 @@ drive(perfi_replay *r, uint32_t loop)
     while (l->host && !l->busy && next_in_turn(r, l, &player)) {
         perfi_player *p = &r->players[player];
         r->outcome.lag_ns += r->now - p->ready_at;
+        p->queued = false;
+        if (p->done)
+            continue;
         if (player + 1 == l->host) {
             l->host = 0;
             p->hosts = 0;
             step(r, player);
             return;
         }
-        p->queued = false;
-        if (p->done)
-            continue;
         l->busy = true;
         p->thread = r->players[l->host - 1].thread;
         if (!p->started)
@@ -279,7 +281,7 @@ reset(perfi_replay *r, const perfi_conditions *how)
     r->now = r->order = 0;
     r->random = how->seed;
     r->ended = r->held = r->handing_on = false;
-    r->token = r->free_waiter = 0;
+    r->token = r->preemptions = r->free_waiter = 0;
     r->switched_at = 0;
     r->agenda.count = r->waiters.count = r->counters.count = r->claims.count =
         0;
@@ -307,7 +309,7 @@ reset(perfi_replay *r, const perfi_conditions *how)
     for (uint32_t i = 0; i < line->resources.count; i++) {
         const perfi_resource *from = &line->resources.item[i];
         double factor = how->capacity ? how->capacity[i] : 1.0;
-        uint64_t places = (uint64_t)((double)from->capacity * factor + 0.5);
+        uint64_t places = perfi_times(from->capacity, factor);
         bool queue = from->kind == PERF_RESOURCE_QUEUE;
         r->stocks[i] = (perfi_stock){.free = queue ? 0 : places,
                                      .limit = queue ? from->capacity : 0};

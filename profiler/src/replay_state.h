@@ -19,7 +19,8 @@ typedef struct perfi_player {
     uint32_t holds;             /* shortened holds it is in */
     uint64_t ready_at;
     bool started, queued, done, is_clone;
-    bool claimed; /* the lock, at least once */
+    bool claimed;   /* the lock, at least once */
+    bool cancelled; /* so it is in its own program again */
 } perfi_player;
 
 typedef struct perfi_turn {
@@ -106,12 +107,21 @@ struct perfi_replay {
 
     perfi_list(perfi_claim) claims;
     perfi_claim holder;
-    bool held;            /* the lock, by `holder` */
-    bool handing_on;      /* `on` has just run, and may go on with the lock */
-    uint32_t on;          /* thread */
-    uint32_t token;       /* dates with an older one are void */
+    bool held;       /* the lock, by `holder` */
+    bool handing_on; /* `on` has just run, and may go on with the lock */
+    uint32_t on;     /* thread */
+    uint32_t token;  /* dates with an older one are void */
+    uint32_t preemptions;
     uint64_t switched_at; /* when the lock went to another thread */
 };
+
+/** A duration or a capacity, changed; it never overflows. */
+static inline uint64_t
+perfi_times(uint64_t n, double factor)
+{
+    double x = (double)n * factor + 0.5;
+    return x < 0x1p62 ? (uint64_t)x : UINT64_C(1) << 62;
+}
 
 /* agenda.c */
 void perfi_agenda_add(perfi_replay *r, uint64_t t, perfi_due what,

@@ -32,7 +32,9 @@ perfi_stock_acquire(perfi_replay *r, uint32_t player, const perfi_op *op)
         hand(r, player, op->what, grant);
         return true;
     }
-    for (uint32_t g = s->held; g; g = r->grant_next[g - 1])
+    /* those behind one that is marked are marked */
+    for (uint32_t g = s->held; g && !r->contended[g - 1];
+         g = r->grant_next[g - 1])
         r->contended[g - 1] = true;
     perfi_replay_wait(r, &s->takers, player)->grant = grant;
     return false;
