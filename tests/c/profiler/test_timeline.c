@@ -418,25 +418,31 @@ START_TEST(test_a_clock_that_goes_back_stands_still)
 }
 END_TEST
 
-/* ---- the window ---- */
+/* ---- sessions ---- */
 
-START_TEST(test_only_what_lies_in_the_window)
+START_TEST(test_a_session_is_apart_from_others)
 {
-    pt_profile p = {.region = {.allocator = perf_allocator_libc()}};
-    pt_main();
-    for (int ms = 0; ms < 10; ms++) {
-        pt_at(ms);
-        pt_say(LABEL);
-    }
-    perf_events_set_time(0, 0);
-    p.reader = pt_self();
-    if (setjmp(p.region.no_memory))
-        ck_abort_msg("no memory");
-    perfi_timeline_read(&p.line, &p.region, p.reader, PT_EPOCH_NS + 3 * PT_MS,
-                        PT_EPOCH_NS + 6 * PT_MS);
-    ck_assert_uint_eq(p.line.events, 4); /* both ends belong to it */
-    ck_assert_uint_eq(p.line.end, 3 * PT_MS);
+    pt_profile p;
+    pt_session(7);
+    uint64_t first = pt_main();
+    pt_at(1);
+    pt_say(LABEL);
+    pt_session(8);
+    uint64_t second = pt_thread(); /* in the same ring */
+    pt_at(5);
+    pt_say(LABEL);
+    pt_profile_session(&p, 7);
+    ck_assert_str_eq(pt_moments(&p, first), "THREAD@0 LABEL@1");
     ck_assert_uint_eq(p.line.actors.count, 1);
+    pt_profile_free(&p);
+    pt_profile_session(&p, 8);
+    ck_assert_str_eq(pt_moments(&p, second), "THREAD@0 LABEL@4");
+    ck_assert_uint_eq(p.line.actors.count, 1);
+    ck_assert_uint_eq(p.line.main, 0);
+    pt_profile_free(&p);
+    pt_profile_session(&p, 9);
+    ck_assert_uint_eq(p.line.events, 0);
+    ck_assert_uint_eq(p.line.main, PERFI_NONE);
     pt_profile_free(&p);
 }
 END_TEST
@@ -463,6 +469,6 @@ main(void)
     tcase_add_test(tests, test_cpu_time_that_was_not_read);
     tcase_add_test(tests, test_a_first_reading_that_comes_late_counts_back);
     tcase_add_test(tests, test_a_clock_that_goes_back_stands_still);
-    tcase_add_test(tests, test_only_what_lies_in_the_window);
+    tcase_add_test(tests, test_a_session_is_apart_from_others);
     return pt_end();
 }

@@ -18,7 +18,8 @@ static struct {
     uint64_t *span_of;   /* in each actor when it ran last */
     uint64_t *parent_of; /* of spans, by id */
     uint64_t since;      /* when the selector was asked */
-} to;
+    uint64_t session;
+} to = {.session = 1};
 
 static uint64_t *
 by_id(uint64_t **table, uint64_t id)
@@ -81,7 +82,7 @@ begin_thread(perf_actor kind)
     to.depth = 1;
     to.actor[0] = id;
     to.span = 0;
-    pt_say(THREAD, .key = id, .arg = kind);
+    pt_say(THREAD, .key = id, .arg = kind, .more = to.session);
     return id;
 }
 
@@ -96,6 +97,12 @@ uint64_t
 pt_thread(void)
 {
     return begin_thread(PERF_ACTOR_THREAD);
+}
+
+void
+pt_session(uint64_t session)
+{
+    to.session = session;
 }
 
 static bool
@@ -222,22 +229,27 @@ pt_sleep(uint64_t actor, double ms)
 /* ---- what was made of them ---- */
 
 static void
-read_timeline(pt_profile *p)
+read_timeline(pt_profile *p, uint64_t session)
 {
     perf_events_set_time(0, 0);
     p->region.allocator = perf_allocator_libc();
     p->reader = pt_self();
-    perfi_timeline_read(&p->line, &p->region, p->reader, PT_EPOCH_NS,
-                        UINT64_MAX);
+    perfi_timeline_read(&p->line, &p->region, p->reader, session);
+}
+
+void
+pt_profile_session(pt_profile *p, uint64_t session)
+{
+    memset(p, 0, sizeof *p);
+    if (setjmp(p->region.no_memory))
+        ck_abort_msg("no memory");
+    read_timeline(p, session);
 }
 
 void
 pt_profile_timeline(pt_profile *p)
 {
-    memset(p, 0, sizeof *p);
-    if (setjmp(p->region.no_memory))
-        ck_abort_msg("no memory");
-    read_timeline(p);
+    pt_profile_session(p, 0);
 }
 
 void
@@ -246,7 +258,7 @@ pt_profile_model(pt_profile *p)
     memset(p, 0, sizeof *p);
     if (setjmp(p->region.no_memory))
         ck_abort_msg("no memory");
-    read_timeline(p);
+    read_timeline(p, 0);
     perfi_model_build(&p->model, &p->region, p->reader, &p->line);
 }
 
@@ -359,7 +371,12 @@ op_text(perfi_op_code code)
 const char *
 pt_ops(const pt_profile *p, uint64_t id)
 {
-    perfi_range ops = p->model.programs[number_of(p, id)].ops;
+    return pt_ops_in(p, p->model.programs[number_of(p, id)].ops);
+}
+
+const char *
+pt_ops_in(const pt_profile *p, perfi_range ops)
+{
     text[text_at = 0] = 0;
     for (uint32_t i = ops.first; i < ops.end; i++) {
         const perfi_op *op = &p->model.ops.item[i];
@@ -413,8 +430,7 @@ pt_analyse(perf_reader **reader)
     perf_analysis *analysis = NULL;
     perf_events_set_time(0, 0);
     *reader = pt_self();
-    ck_assert_int_eq(perf_analysis_create_blocking(*reader, PT_EPOCH_NS,
-                                                   UINT64_MAX, NULL, &analysis),
-                     PERF_OK);
+    perf_err err = perf_analysis_create_blocking(*reader, 0, NULL, &analysis);
+    ck_assert_int_eq(err, PERF_OK);
     return analysis;
 }

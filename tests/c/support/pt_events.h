@@ -12,7 +12,7 @@
 
 #include <libperf/analysis.h>
 
-/** When a stream begins; so analyses are told to begin here. */
+/** When a stream begins. */
 #define PT_EPOCH_NS UINT64_C(1000000000)
 #define PT_MS       UINT64_C(1000000)
 
@@ -41,6 +41,9 @@ void pt_write(perf_event e);
  *  CPU time of a thread begins anew. */
 uint64_t pt_main(void);
 uint64_t pt_thread(void);
+
+/** What threads that begin from now on say of the session; at first 1. */
+void pt_session(uint64_t session);
 
 /** An actor comes on top, with the span it had when it ran last, or that of its
  *  spawner. */
@@ -99,12 +102,16 @@ const perfi_label *pt_label(const pt_profile *p, const char *name);
  *  with labels; operations that are none are left out. Lives until the next
  *  call. */
 const char *pt_ops(const pt_profile *p, uint64_t id);
+const char *pt_ops_in(const pt_profile *p, perfi_range ops);
 
 /** The n-th of them, from 0. */
 const perfi_op *pt_nth_op(const pt_profile *p, uint64_t id, size_t n);
 
 /** The moments of an actor: "THREAD@0 RUN@1.5". */
 const char *pt_moments(const pt_profile *p, uint64_t id);
+
+/** The same for one session; 0: all. */
+void pt_profile_session(pt_profile *p, uint64_t session);
 
 /** The public analysis of everything written so far. */
 perf_analysis *pt_analyse(perf_reader **reader);
