@@ -56,8 +56,8 @@ others(const perfi_model *m, uint32_t thread, uint64_t from, uint64_t to)
             continue;
         if (to - from < SHORT_NS && was_busy(&m->busy.item[i], from, to))
             return to - from;
-        sum += perfi_timeline_cpu_at(&line->threads.item[i], to) -
-               perfi_timeline_cpu_at(&line->threads.item[i], from);
+        sum += perfi_pulses_cpu_at(&line->threads.item[i], to) -
+               perfi_pulses_cpu_at(&line->threads.item[i], from);
     }
     return sum;
 }

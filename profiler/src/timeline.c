@@ -6,9 +6,6 @@
 
 enum { BATCH = 1024, DEPTH_MAX = 64 };
 
-/* A century and more: sums of two times cannot overflow. */
-#define TIME_MAX_NS (UINT64_C(1) << 62)
-
 /* One thread while its ring is read. */
 typedef struct stream {
     perfi_timeline *to;
@@ -17,7 +14,6 @@ typedef struct stream {
     uint32_t stack[DEPTH_MAX]; /* actors; the last one runs */
     uint32_t depth;
     uint64_t waited_from, waited_to; /* the selector */
-    size_t read;                     /* pulse whose CPU time was read last */
     uint32_t *owner;                 /* actor of each moment */
     size_t owners;
 } stream;
@@ -27,7 +23,7 @@ static uint64_t
 since_start(const perfi_timeline *to, uint64_t ns)
 {
     uint64_t t = ns > to->start_ns ? ns - to->start_ns : 0;
-    return t < TIME_MAX_NS ? t : TIME_MAX_NS;
+    return t < PERFI_TIME_MAX ? t : PERFI_TIME_MAX;
 }
 
 /* ---- actors ---- */
@@ -156,58 +152,6 @@ note_resource(perfi_timeline *to, const perf_event *e)
         r->capacity = 1;
 }
 
-/* ---- CPU time ---- */
-
-/* It was read now and then. In between short segments are taken for busy, and
- * what is left is the last one's. */
-static void
-add_pulse(stream *s, const perf_event *e, uint64_t t)
-{
-    perfi_thread_line *line = &s->to->threads.item[s->thread];
-    perfi_pulse *p = perfi_list_add(s->to->region, &line->pulses);
-    size_t at = line->pulses.count - 1;
-    *p = (perfi_pulse){t, e->cpu_ns < TIME_MAX_NS ? e->cpu_ns : TIME_MAX_NS};
-    perfi_pulse *all = line->pulses.item;
-    if (at == 0)
-        return;
-    if (!e->cpu_ns) {
-        p->cpu = all[at - 1].cpu + (p->t - all[at - 1].t);
-        return;
-    }
-    if (!all[s->read].cpu) { /* the first reading: what was used before it */
-        uint64_t since = p->t - all->t;
-        for (size_t i = 0; i < at && p->cpu > since; i++)
-            all[i].cpu += p->cpu - since;
-    }
-    if (p->cpu < all[s->read].cpu)
-        p->cpu = all[s->read].cpu;
-    for (size_t i = at; i-- > s->read + 1 && all[i].cpu > p->cpu;)
-        all[i].cpu = p->cpu;
-    s->read = at;
-}
-
-uint64_t
-perfi_timeline_cpu_at(const perfi_thread_line *line, uint64_t t)
-{
-    const perfi_pulse *p = line->pulses.item;
-    size_t low = 0, high = line->pulses.count;
-    while (low < high) { /* the first pulse after t */
-        size_t middle = low + (high - low) / 2;
-        if (p[middle].t <= t)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    if (low == 0)
-        return line->pulses.count ? p[0].cpu : 0;
-    if (low == line->pulses.count)
-        return p[low - 1].cpu;
-    uint64_t wall = p[low].t - p[low - 1].t;
-    double part = (double)(t - p[low - 1].t) / (double)wall;
-    return p[low - 1].cpu +
-           (uint64_t)(part * (double)(p[low].cpu - p[low - 1].cpu));
-}
-
 /* ---- streams ---- */
 
 static void
@@ -216,7 +160,6 @@ begin_thread(stream *s, uint64_t id, uint32_t kind)
     perfi_timeline *to = s->to;
     perfi_list_add(to->region, &to->threads);
     s->thread = (uint32_t)to->threads.count - 1;
-    s->read = 0;
     s->now = s->waited_from = s->waited_to = 0;
     if (!id) /* one that nobody else has */
         id = UINT64_MAX - to->threads.count;
@@ -292,7 +235,7 @@ take(stream *s, const perf_event *e)
     s->now = t = t > s->now ? t : s->now; /* a clock that goes back waits */
     if (t > to->end)
         to->end = t;
-    add_pulse(s, e, t);
+    perfi_pulses_add(to->region, &to->threads.item[s->thread], t, e->cpu_ns);
     switch (e->code) {
     case PERF_EVENT_SELECT:
         s->waited_from = since_start(to, e->more);

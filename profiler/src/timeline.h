@@ -61,7 +61,8 @@ typedef struct perfi_pulse {
 } perfi_pulse;
 
 typedef struct perfi_thread_line {
-    perfi_list(perfi_pulse) pulses;
+    perfi_list(perfi_pulse) pulses; /* in the order of their times */
+    size_t read;                    /* the last one that was a reading */
 } perfi_thread_line;
 
 /** How much memory the process had. */
@@ -91,6 +92,15 @@ typedef struct perfi_timeline {
 void perfi_timeline_read(perfi_timeline *t, perfi_region *region,
                          perf_reader *reader, uint64_t session);
 
+/* ---- pulses.c ---- */
+
+/** Beyond a century a time stands still: sums of two cannot overflow. */
+#define PERFI_TIME_MAX (UINT64_C(1) << 62)
+
+/** An event at a time not before the last one's. cpu_ns 0: not read. */
+void perfi_pulses_add(perfi_region *region, perfi_thread_line *line, uint64_t t,
+                      uint64_t cpu_ns);
+
 /** CPU time a thread had used at a time: linear between two pulses. */
-uint64_t perfi_timeline_cpu_at(const perfi_thread_line *line, uint64_t t);
+uint64_t perfi_pulses_cpu_at(const perfi_thread_line *line, uint64_t t);
 #endif
