@@ -1,4 +1,5 @@
 /* analysis.c - the public face of timeline, model and replay. */
+#include "path.h"
 #include "replay.h"
 
 #include <libperf/analysis.h>
@@ -12,6 +13,7 @@ struct perf_analysis {
     perfi_timeline line;
     perfi_model model;
     perfi_replay *replay;
+    perfi_path path;
     perf_analysis_info info;
     bool *contended; /* by grant, of the unchanged replay */
     perf_resource_use *resources;
@@ -101,6 +103,7 @@ make(perf_analysis *a, perf_reader *reader, uint64_t session)
     perfi_model_build(&a->model, &a->region, reader, &a->line);
     replay_unchanged(a);
     describe_resources(a);
+    perfi_path_prepare(&a->path, &a->region, &a->model);
     a->scale =
         perfi_region_take(&a->region, a->model.labels.count, sizeof *a->scale);
     a->capacity = perfi_region_take(&a->region, a->line.resources.count,
@@ -336,5 +339,38 @@ perf_analysis_replay_blocking(perf_analysis *a, const perf_change *changes,
         how.ns = a->ns;
     }
     *out_ns = perfi_replay_run(a->replay, &how).ns;
+    return PERF_OK;
+}
+
+/* ---- critical path ---- */
+
+perf_err
+perf_analysis_path_blocking(perf_analysis *a, uint64_t span,
+                            const perf_path_step **out, size_t *count)
+{
+    if (!a || !out || !count)
+        return PERF_ERR_INVALID;
+    *out = NULL;
+    *count = 0;
+    if (setjmp(a->region.no_memory)) {
+        perfi_path_forget(&a->path);
+        return PERF_ERR_NOMEM;
+    }
+    if (!perfi_path_find(&a->path, span))
+        return PERF_ERR_NOT_FOUND;
+    *out = a->path.steps.item;
+    *count = a->path.steps.count;
+    return PERF_OK;
+}
+
+perf_err
+perf_analysis_path_share(const perf_analysis *a, uint32_t label,
+                         perf_path_share *out)
+{
+    if (!a || !out)
+        return PERF_ERR_INVALID;
+    if (label >= a->info.labels)
+        return PERF_ERR_NOT_FOUND;
+    *out = a->path.shares[label];
     return PERF_OK;
 }

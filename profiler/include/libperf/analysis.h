@@ -145,5 +145,60 @@ PERF_API perf_err perf_analysis_replay_blocking(perf_analysis *analysis,
                                                 uint64_t resample,
                                                 uint64_t *out_ns);
 
+/** What the time of a step went to. Append-only. */
+typedef enum perf_step_kind {
+    PERF_STEP_RUN = 1,    /* code ran */
+    PERF_STEP_BLOCK = 2,  /* a thread slept, or waited in vain */
+    PERF_STEP_SLEEP = 3,  /* a task waited for a timer */
+    PERF_STEP_IO = 4,     /* waited for the world outside */
+    PERF_STEP_IMPORT = 5, /* a module was imported */
+    PERF_STEP_LAG = 6,    /* could have run, while its thread did not let it */
+    PERF_STEP_UNEXPLAINED = 7, /* waited, and no event says for what */
+} perf_step_kind;
+
+/** A part of a path: one actor, one span, one way to spend time. */
+typedef struct perf_path_step {
+    uint64_t from_ns, to_ns; /* to_ns is the next one's from_ns */
+    uint64_t actor;          /* its id */
+    uint64_t span;           /* id of the innermost open one; 0: none */
+    uint32_t label;          /* see perf_analysis_label() */
+    uint32_t kind;           /* perf_step_kind */
+    uint32_t resource; /* what a wait for has led here; UINT32_MAX: none */
+    uint32_t pad;
+} perf_path_step;
+
+/** Find the critical path: what the end of a span was waiting for, and that in
+ *  turn, back to the span's begin. Steps come in time order and leave no gap,
+ *  so they add up to the duration; but in the program's path the imports that
+ *  perf_analysis_info calls start-up are left out.
+ *  Who waited for another goes on there; who holds a resource works for those
+ *  who want it. A task that outlives the span it runs in works for the next one
+ *  around it that is open.
+ *  @param span  its id; 0: the main thread, from its first event to its last
+ *  @param out, count  the steps
+ *  Errors: PERF_ERR_INVALID; PERF_ERR_NOT_FOUND (no such span, or its begin or
+ *  end is not there), PERF_ERR_NOMEM.
+ *  Ownership: the steps are the analysis's, until the next path.
+ *  Cost: about 100 ns for each event on the path. */
+PERF_API perf_err perf_analysis_path_blocking(perf_analysis *analysis,
+                                              uint64_t span,
+                                              const perf_path_step **out,
+                                              size_t *count);
+
+/** How much of the last path was under a label; all labels together are the
+ *  path. */
+typedef struct perf_path_share {
+    uint64_t ns;             /* of which */
+    uint64_t lag_ns;         /* PERF_STEP_LAG */
+    uint64_t unexplained_ns; /* PERF_STEP_UNEXPLAINED */
+    uint64_t resource_ns;    /* while somebody waited for a resource */
+} perf_path_share;
+
+/** All zero before the first path.
+ *  Errors: PERF_ERR_INVALID, PERF_ERR_NOT_FOUND. */
+PERF_API perf_err perf_analysis_path_share(const perf_analysis *analysis,
+                                           uint32_t label,
+                                           perf_path_share *out);
+
 PERF_END_DECLS
 #endif
