@@ -41,7 +41,7 @@ label_of_name(perfi_model *m, uint32_t name)
 
 /* Modules of one package count together: `openai.types.chat` is openai. */
 uint32_t
-perfi_label_of_import(perfi_model *m, uint32_t name, uint32_t inside)
+perfi_label_find_import(const perfi_model *m, uint32_t name, uint32_t inside)
 {
     const char *text = text_of(m, name);
     size_t length = strcspn(text, ".");
@@ -53,6 +53,15 @@ perfi_label_of_import(perfi_model *m, uint32_t name, uint32_t inside)
         if (strcspn(known, ".") == length && !strncmp(known, text, length))
             return i;
     }
+    return PERFI_NONE;
+}
+
+uint32_t
+perfi_label_of_import(perfi_model *m, uint32_t name, uint32_t inside)
+{
+    uint32_t known = perfi_label_find_import(m, name, inside);
+    if (known != PERFI_NONE)
+        return known;
     perfi_label *l = perfi_list_add(m->region, &m->labels);
     l->kind = PERFI_LABEL_IMPORT;
     l->name = name;

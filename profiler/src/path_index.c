@@ -164,13 +164,14 @@ static void
 open_import(indexer *x, const perfi_moment *m)
 {
     const perfi_model *model = x->p->model;
-    uint32_t label =
-        m->arg < PERF_NAMES_MAX ? model->label_of_import[m->arg] : 0;
+    uint32_t actor = (uint32_t)(x->a - x->p->line->actors.item);
+    uint32_t inside = perfi_label_at(model, m->span, actor, m->t);
+    uint32_t label = perfi_label_find_import(model, m->arg, inside);
     close_import(x);
     *perfi_list_add(x->p->region, &x->p->imports) = (perfi_import){
         .first = x->here.moment,
         .last = x->a->first + x->a->count - 1, /* if nothing ends it */
-        .label = label ? label - 1 : PERFI_NO_LABEL,
+        .label = label != PERFI_NONE ? label : PERFI_NO_LABEL,
         .is_startup = x->a->kind == PERF_ACTOR_MAIN && !m->span,
     };
     x->import = (uint32_t)x->p->imports.count;

@@ -173,6 +173,9 @@ void perfi_model_build(perfi_model *m, perfi_region *region,
 void perfi_labels_prepare(perfi_model *m);
 uint32_t perfi_label_at(const perfi_model *m, uint32_t span, uint32_t actor,
                         uint64_t t);
+/** PERFI_NONE: there is none. */
+uint32_t perfi_label_find_import(const perfi_model *m, uint32_t name,
+                                 uint32_t inside);
 uint32_t perfi_label_of_import(perfi_model *m, uint32_t name, uint32_t inside);
 
 /** compile.c: the moments of one actor into operations. */
