@@ -26,8 +26,7 @@ prepare(found *f)
     reader = pt_self();
     if (setjmp(f->region.no_memory))
         PT_CHECK(false);
-    perfi_timeline_read(&f->line, &f->region, reader, SCRIPT_EPOCH_NS,
-                        UINT64_MAX);
+    perfi_timeline_read(&f->line, &f->region, reader, 0);
     perfi_model_build(&f->model, &f->region, reader, &f->line);
     perfi_path_prepare(&f->path, &f->region, &f->model);
 }
@@ -287,8 +286,7 @@ START_TEST(test_no_memory_is_an_error_and_leaves_everything_usable)
     pt_alloc memory;
     pt_alloc_init(&memory, UINT64_MAX);
     reader = pt_self();
-    ck_assert_int_eq(perf_analysis_create_blocking(
-                         reader, SCRIPT_EPOCH_NS, UINT64_MAX, &memory.face, &a),
+    ck_assert_int_eq(perf_analysis_create_blocking(reader, 0, &memory.face, &a),
                      PERF_OK);
     for (;; failures++) {
         memory.allowed = memory.calls + failures;
@@ -321,8 +319,8 @@ START_TEST(test_no_memory_for_the_index_is_an_error)
         pt_alloc memory;
         pt_alloc_init(&memory, allowed);
         reader = pt_self();
-        perf_err err = perf_analysis_create_blocking(
-            reader, SCRIPT_EPOCH_NS, UINT64_MAX, &memory.face, &a);
+        perf_err err =
+            perf_analysis_create_blocking(reader, 0, &memory.face, &a);
         perf_analysis_destroy(a);
         perf_reader_close(reader);
         ck_assert_uint_eq(memory.live, 0);

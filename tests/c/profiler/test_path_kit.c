@@ -76,8 +76,7 @@ void
 script_analyse(void)
 {
     reader = pt_self();
-    perf_err err = perf_analysis_create_blocking(reader, SCRIPT_EPOCH_NS,
-                                                 UINT64_MAX, NULL, &analysis);
+    perf_err err = perf_analysis_create_blocking(reader, 0, NULL, &analysis);
     PT_CHECK(err == PERF_OK || err == PERF_ERR_NOT_FOUND);
 }
 
