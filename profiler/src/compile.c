@@ -249,10 +249,12 @@ import(perfi_compiler *c, const perfi_moment *e)
     if (e->code != PERF_EVENT_IMPORT)
         return;
     uint32_t span = perfi_compile_span(c, e);
+    c->startup = c->a->kind == PERF_ACTOR_MAIN && !span;
+    if (c->startup)
+        return;
     uint32_t inside = perfi_compile_label(c, span, e->t);
     c->import = perfi_label_of_import(c->m, e->arg, inside) + 1;
-    c->startup = c->a->kind == PERF_ACTOR_MAIN && !span;
-    c->m->labels.item[c->import - 1].calls += !c->startup;
+    c->m->labels.item[c->import - 1].calls++;
 }
 
 static void
