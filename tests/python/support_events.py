@@ -79,7 +79,8 @@ def read(reader: Reader) -> Events:
     spans: dict[int, str] = {}
     stacks: dict[int, list[tuple[int, str]]] = {}
     found = []
-    raw = sorted(_raw(reader), key=lambda event: event.time_ns)  # stable: those of one block keep their order
+    raw = [event for event in _raw(reader) if event.code != lib.PERF_EVENT_MEMORY]  # the core's own
+    raw.sort(key=lambda event: event.time_ns)  # stable: those of one block keep their order
     for event in raw:
         code = CODES[event.code]
         if code == "SPAN_BEGIN":

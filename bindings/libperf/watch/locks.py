@@ -130,6 +130,10 @@ class WatchedRLock(WatchedLock):
     def _is_owned(self) -> bool:
         return bool(self._lock._is_owned())
 
+    def _at_fork_reinit(self) -> None:
+        self._lock._at_fork_reinit()
+        self._depth = 0
+
     def _release_save(self) -> Any:
         emit(RELEASE, resource(self, LOCK, _one))
         depth, self._depth = self._depth, 0
