@@ -10,9 +10,10 @@ help:           ## list the targets
 setup:          ## system packages, jemalloc, .venv, build
 	@sh tools/setup.sh
 
-demo: setup     ## run a research agent against a local mock LLM, and report on it
-	@.venv/bin/libperf mock --seed 7 --latency lognormal:0.12,0.3 --quiet -- \
-	    .venv/bin/libperf run examples/research_agent.py "How do bees find flowers?"
+demo: setup     ## run a research agent against a local mock LLM, report on it, and follow the advice
+	@.venv/bin/libperf mock --seed 7 --latency 'gpt-4o-mini=0.2;*=0.4' --quiet -- sh -c ' \
+	    .venv/bin/libperf run --json build/demo.json examples/research_agent.py --slots 2 "How do bees find flowers?" && \
+	    .venv/bin/python examples/prove_advice.py build/demo.json'
 
 test: setup lint test-c test-python ## everything: lint, C, Python
 

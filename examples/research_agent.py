@@ -5,19 +5,23 @@ Nothing in here knows libperf. Offline, with known latencies, and a report at th
     libperf mock --latency lognormal:0.12,0.3 -- libperf run examples/research_agent.py "How do bees find flowers?"
 
 With a real key: OPENAI_API_KEY=… libperf run examples/research_agent.py "…"   (OPENAI_MODEL chooses the model)
+
+    --slots N      calls at a time (default: 4)
+    --small NODE   a node that does with a smaller, faster model (OPENAI_SMALL_MODEL); may be given again
 """
 
+import argparse
 import asyncio
 import operator
 import os
-import sys
-from typing import Annotated, TypedDict
+from typing import Annotated, Any, TypedDict
 
 from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI
 from langgraph.graph import END, START, StateGraph
 
-MODEL = os.environ.get("OPENAI_MODEL", "gpt-4o-mini")
+MODEL = os.environ.get("OPENAI_MODEL", "gpt-4o")
+SMALL_MODEL = os.environ.get("OPENAI_SMALL_MODEL", "gpt-4o-mini")
 SIDES = ["history", "numbers", "critics", "practice"]
 
 
@@ -29,7 +33,21 @@ class State(TypedDict, total=False):
     answer: str
 
 
-llm = ChatOpenAI(model=MODEL)
+class Models:
+    """Who answers which node, and how many calls may be under way at once."""
+
+    def __init__(self, slots: int, small: list[str]) -> None:
+        self.usual, self.small = ChatOpenAI(model=MODEL), ChatOpenAI(model=SMALL_MODEL)
+        self.small_nodes = small
+        self.slots = asyncio.Semaphore(slots)
+
+    def of(self, node: str) -> ChatOpenAI:
+        return self.small if node in self.small_nodes else self.usual
+
+    async def ask(self, node: str, prompt: str) -> str:
+        async with self.slots:
+            answer = await self.of(node).ainvoke(prompt)
+        return str(answer.content)
 
 
 @tool
@@ -38,20 +56,25 @@ def word_count(text: str) -> str:
     return f"{len(text.split())} words"
 
 
-def plan(state: State) -> State:
+def planner(models: Models) -> Any:
     """A sync node."""
-    answer = llm.invoke(f"Plan how to research: {state['question']}")
-    return {"plan": str(answer.content)}
+
+    def plan(state: State) -> State:
+        answer = models.of("plan").invoke(f"Plan how to research: {state['question']}")
+        return {"plan": str(answer.content)}
+
+    return plan
 
 
-def researcher(side: str):  # type: ignore[no-untyped-def]
+def researcher(models: Models, side: str) -> Any:
     """An async node for one side of the question. The critics read twice, so theirs is the slowest."""
+    node = f"research_{side}"
 
     async def research(state: State) -> State:
-        answer = await llm.ainvoke(f"Research the {side} of: {state['question']}")
+        found = await models.ask(node, f"Research the {side} of: {state['question']}")
         if side == "critics":
-            answer = await llm.ainvoke(f"Contradict this: {answer.content}")
-        return {"findings": [f"{side}: {answer.content}"]}
+            found = await models.ask(node, f"Contradict this: {found}")
+        return {"findings": [f"{side}: {found}"]}
 
     return research
 
@@ -61,20 +84,23 @@ def measure(state: State) -> State:
     return {"sources": word_count.invoke({"text": " ".join(state["findings"])})}
 
 
-async def summarise(state: State) -> State:
+def summariser(models: Models) -> Any:
     """An async node."""
-    answer = await llm.ainvoke(f"Summarise {state['sources']}: {state['findings']}")
-    return {"answer": str(answer.content)}
+
+    async def summarise(state: State) -> State:
+        return {"answer": await models.ask("summarise", f"Summarise {state['sources']}: {state['findings']}")}
+
+    return summarise
 
 
-def build():  # type: ignore[no-untyped-def]
+def build(models: Models) -> Any:
     graph = StateGraph(State)
-    graph.add_node("plan", plan)
+    graph.add_node("plan", planner(models))
     graph.add_node("measure", measure)
-    graph.add_node("summarise", summarise)
+    graph.add_node("summarise", summariser(models))
     graph.add_edge(START, "plan")
     for side in SIDES:
-        graph.add_node(f"research_{side}", researcher(side))
+        graph.add_node(f"research_{side}", researcher(models, side))
         graph.add_edge("plan", f"research_{side}")
     graph.add_edge([f"research_{side}" for side in SIDES], "measure")
     graph.add_edge("measure", "summarise")
@@ -83,8 +109,13 @@ def build():  # type: ignore[no-untyped-def]
 
 
 async def main() -> None:
-    question = " ".join(sys.argv[1:]) or "How do bees find flowers?"
-    state = await build().ainvoke({"question": question})
+    parser = argparse.ArgumentParser(description="Researches a question.")
+    parser.add_argument("question", nargs="*", default=["How do bees find flowers?"])
+    parser.add_argument("--slots", type=int, default=4, metavar="N", help="calls at a time")
+    parser.add_argument("--small", action="append", default=[], metavar="NODE", help="a node for the smaller model")
+    options = parser.parse_args()
+    graph = build(Models(options.slots, options.small))
+    state = await graph.ainvoke({"question": " ".join(options.question)})
     print(state["answer"])
 
 

@@ -6,7 +6,7 @@ What is made of it for people (classes, advice) is in bottlenecks.py.
 import os
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from ._core import ffi, lib
 from ._handle import Handle
@@ -80,6 +80,29 @@ class Resource:
     waited: float
     held: float
     contended: int
+
+
+STEP_KINDS = {
+    lib.PERF_STEP_RUN: "run",
+    lib.PERF_STEP_BLOCK: "block",
+    lib.PERF_STEP_SLEEP: "sleep",
+    lib.PERF_STEP_IO: "io",
+    lib.PERF_STEP_IMPORT: "import",
+    lib.PERF_STEP_LAG: "lag",
+    lib.PERF_STEP_UNEXPLAINED: "unexplained",
+}
+
+
+class Step(NamedTuple):
+    """A part of a critical path; steps follow each other without a gap. Times: nanoseconds of the monotonic clock."""
+
+    start: int
+    end: int
+    kind: str  # "run", "block", "sleep", "io", "import", "lag" (ready, but its thread was busy) or "unexplained"
+    label: int  # number of a label
+    resource: str  # a wait for which has led here; may be empty
+    span: int  # id of the innermost open one
+    actor: int  # id of the task, callback or thread
 
 
 class Prediction(float):
@@ -259,11 +282,50 @@ class Analysis(Handle):
 
         return shares(self)
 
+    def path(self, span: int = 0) -> list[Step]:
+        """The critical path: what the end of a span (0: of the program) waited for, and that in turn, back to its
+        begin. The steps add up to its duration exactly."""
+        steps, count = ffi.new("const perf_path_step **"), ffi.new("size_t *")
+        code = lib.perf_analysis_path_blocking(self._get(), span, steps, count)
+        check(code, f"critical path of span {span:016x}" if span else "critical path")
+        names = {number: resource.name for resource in self.resources for number in resource.numbers}
+        return [
+            Step(
+                step.from_ns,
+                step.to_ns,
+                STEP_KINDS.get(step.kind, "unexplained"),
+                step.label,
+                names.get(step.resource, ""),
+                step.span,
+                step.actor,
+            )
+            for step in (steps[0][i] for i in range(count[0]))
+        ]
+
+    @property
+    def on_path(self) -> dict[int, float]:
+        """Seconds of the program's critical path under each label, by its number."""
+        if "on_path" not in self._cache:
+            code = lib.perf_analysis_path_blocking(
+                self._get(), 0, ffi.new("const perf_path_step **"), ffi.new("size_t *")
+            )
+            check(code, "critical path")
+            share = ffi.new("perf_path_share *")
+            found: dict[int, float] = {}
+            for label in self.labels:
+                check(lib.perf_analysis_path_share(self._get(), label.number, share), "critical path")
+                found[label.number] = share.ns / 1e9
+            self._cache["on_path"] = found
+        known: dict[int, float] = self._cache["on_path"]
+        return known
+
     def to_dict(self) -> dict[str, Any]:
         """Plain data, as `--json` writes it (docs/json.md)."""
         return {
             "self_replay_error": round(self.self_replay_error, 5),
             "reliable": self.reliable,
+            "analysed_wall_s": round(self.wall, 6),
+            "startup_imports_s": round(self.startup, 6),
             "events": self.events,
             "bottlenecks": [each.to_dict() for each in self.bottlenecks],
         }

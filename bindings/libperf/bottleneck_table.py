@@ -1,5 +1,8 @@
 """Bottlenecks for people: the table that `libperf run` and `libperf report` end with."""
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
 from rich.padding import Padding
@@ -24,8 +27,8 @@ def bottlenecks(analysis: Analysis, width: int) -> RenderableType:
         return Group(Text("no bottleneck: nothing that was recorded would save 1 % of the time"), _trust(analysis))
     parts: list[RenderableType] = [_table(found, width)]
     for number, each in enumerate(found[:ADVICE], 1):
-        advice = Text.assemble((f"{number} ", "bold"), ("→ ", "dim"), printable(each.advice))
-        parts.append(Padding(advice, (0, 0, 0, 1)))
+        why = Text.assemble((f"{number} ", "bold"), (printable(each.why), "dim"))
+        parts += [Padding(why, (0, 0, 0, 1)), Padding(Text(f"→ {printable(each.advice)}"), (0, 0, 0, 3))]
     parts.append(Text())
     parts.append(_trust(analysis))
     if analysis.startup >= 0.01:
@@ -33,28 +36,42 @@ def bottlenecks(analysis: Analysis, width: int) -> RenderableType:
     return Group(*parts)
 
 
+class Column(NamedTuple):
+    """One column. `rank`: which go first when the terminal is narrow; 0 stays."""
+
+    heading: str
+    rank: int
+    cell: Callable[[Bottleneck], Text]
+
+
+COLUMNS = [
+    Column("share", 1, lambda each: Text(f"{each.share * 100:.0f} %")),
+    Column("on path", 2, lambda each: Text("–" if each.on_path is None else f"{each.on_path * 100:.0f} %")),
+    Column("saves", 0, lambda each: _gain(each)),
+    Column("if", 0, lambda each: Text(_fix(each))),
+    Column("class", 0, lambda each: Text(each.category, style="yellow" if each.category != "critical" else "")),
+]
+LEFT = ("if", "class")
+
+
 def _table(found: list[Bottleneck], width: int) -> Table:
+    """As many columns as fit."""
+    columns = COLUMNS
+
+    def needed() -> int:
+        cells = (max(len(column.heading), *(column.cell(each).cell_len for each in found)) for column in columns)
+        return 3 + max(_name(each).cell_len for each in found) + sum(2 + wide for wide in cells)
+
+    while needed() > width and any(column.rank for column in columns):
+        least = min(column.rank for column in columns if column.rank)
+        columns = [column for column in columns if column.rank != least]
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1), show_edge=False)
-    table.add_column("", justify="right", style="dim")
-    table.add_column("bottlenecks", header_style="bold", no_wrap=True)
-    table.add_column("share", justify="right", no_wrap=True)
-    table.add_column("saves", justify="right", no_wrap=True)
-    table.add_column("if", no_wrap=True)
-    table.add_column("class", no_wrap=True)
-    if width >= 100:
-        table.add_column("why", overflow="fold", ratio=1)
+    table.add_column("", justify="right", style="dim", no_wrap=True)
+    table.add_column("bottlenecks", header_style="bold", no_wrap=True, overflow="ellipsis")
+    for column in columns:
+        table.add_column(column.heading, justify="left" if column.heading in LEFT else "right", no_wrap=True)
     for number, each in enumerate(found, 1):
-        row = [
-            Text(str(number)),
-            _name(each),
-            Text(f"{each.share * 100:.0f} %"),
-            _gain(each),
-            Text(_fix(each), style="" if each.reliable else "dim"),
-            Text(each.category, style="yellow" if each.category != "critical" else ""),
-        ]
-        if width >= 100:
-            row.append(Text(printable(each.why), style="dim"))
-        table.add_row(*row)
+        table.add_row(str(number), _name(each), *(column.cell(each) for column in columns))
     return table
 
 
@@ -63,7 +80,8 @@ def _name(each: Bottleneck) -> Text:
     if len(name) > NAME_WIDTH:
         name = name[: NAME_WIDTH - 1] + "…"
     kind = {"span": "function", "import": "", "limiter": ""}.get(each.kind, each.kind)
-    return Text.assemble((f"{kind} " if kind else "", "dim"), (name, "bold"), (f"  {each.where}", "dim"))
+    where = "" if each.where.endswith(each.name) else f"  {each.where}"
+    return Text.assemble((f"{kind} " if kind else "", "dim"), (name, "bold"), (where, "dim"))
 
 
 def _gain(each: Bottleneck) -> Text:

@@ -27,6 +27,7 @@ class Bottleneck:
     category: str  # its class; docs/bottlenecks.md
     where: str  # "file.py:12", or empty
     share: float  # elasticity: one per cent less of it saves this share of a per cent
+    on_path: float | None  # of the critical path, under this name; None where that is not known
     gain: float  # what `fix` saves
     gain_low: float  # 5 % and 95 % of replays with durations drawn anew from those recorded
     gain_high: float
@@ -44,6 +45,7 @@ class Bottleneck:
             "class": self.category,
             "where": self.where,
             "share": round(self.share, 4),
+            "on_path": None if self.on_path is None else round(self.on_path, 4),
             "fix": self.fix,
             "gain": round(self.gain, 4),
             "gain_low": round(self.gain_low, 4),
@@ -67,6 +69,7 @@ class _Candidate:
     share: float
     gain: float
     evidence: Evidence
+    labels: tuple[int, ...] = ()
     is_resource: bool = False
     is_unnamed: bool = False  # a resource that is known by its line
     low: float = 0.0
@@ -84,7 +87,7 @@ def find_bottlenecks(analysis: Analysis, thresholds: Thresholds | None = None) -
     ]
     groups = _named_first(_in_order(_best_of_name(found), thresholds.tie))
     _intervals(analysis, [one for group in groups for one in group][:BOOTSTRAP_FINDINGS])
-    return [_row(one, group, analysis.reliable) for group in groups for one in group]
+    return [_row(analysis, one, group) for group in groups for one in group]
 
 
 def shares(analysis: Analysis) -> dict[str, float]:
@@ -124,6 +127,7 @@ def _labels(analysis: Analysis, t: Thresholds) -> list[_Candidate]:
                 share=_share(analysis, label),
                 gain=analysis.gain(changes),
                 evidence=classes.of_label(label, analysis, t),
+                labels=(label.number,),
             )
         )
     return found
@@ -145,7 +149,7 @@ def _imports(analysis: Analysis, t: Thresholds) -> list[_Candidate]:
         imported.sort(key=lambda label: -label.total)
         found.append(
             _Candidate(
-                name=analysis.labels[inside].name or f"import {imported[0].name}",
+                name=analysis.labels[inside].name or imported[0].name,
                 kind="import",
                 where="",
                 changes=changes,
@@ -153,6 +157,7 @@ def _imports(analysis: Analysis, t: Thresholds) -> list[_Candidate]:
                 share=max(0.0, gain),
                 gain=gain,
                 evidence=classes.of_imports(imported),
+                labels=tuple(label.number for label in imported),
             )
         )
     return found
@@ -264,17 +269,20 @@ def _intervals(analysis: Analysis, found: list[_Candidate]) -> None:
         one.low, one.high = known[round(0.05 * (len(known) - 1))], known[round(0.95 * (len(known) - 1))]
 
 
-def _row(one: _Candidate, group: list[_Candidate], reliable: bool) -> Bottleneck:
+def _row(analysis: Analysis, one: _Candidate, group: list[_Candidate]) -> Bottleneck:
+    path = sum(analysis.on_path.values())
+    on_path = sum(analysis.on_path[label] for label in one.labels) / path if one.labels and path else None
     return Bottleneck(
         name=one.name,
         kind=one.kind,
         category=one.evidence.category,
         where=one.where,
         share=one.share,
+        on_path=on_path,
         gain=one.gain,
         gain_low=min(one.low, one.gain),
         gain_high=max(one.high, one.gain),
-        reliable=reliable,
+        reliable=analysis.reliable,
         fix=one.fix,
         why=one.evidence.why,
         advice=one.evidence.advice,

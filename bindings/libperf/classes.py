@@ -125,8 +125,8 @@ def of_imports(imported: list["Label"]) -> Evidence:
     more = f" and {len(imported) - 3} more" if len(imported) > 3 else ""
     return Evidence(
         "first-use",
-        f"imports {', '.join(names)}{more} inside a call",
-        f"import {imported[0].name} when the program starts: at the top of the file",
+        f"imports {', '.join(names)}{more} while the program works",
+        f"import {imported[0].name} when the program starts: at the top of the file, or by a first call there",
     )
 
 

@@ -18,8 +18,7 @@ struct perf_analysis {
     bool *contended; /* by grant, of the unchanged replay */
     perf_resource_use *resources;
     double *scale, *capacity, *gap;
-    uint64_t *ns;       /* resampled; made when first needed */
-    uint32_t *by_label; /* operations, sorted by label, likewise */
+    double *span_scale; /* resampled; made when first needed */
 };
 
 /* ---- making ---- */
@@ -194,6 +193,7 @@ perf_analysis_label(const perf_analysis *a, uint32_t label, perf_label *out)
         .inside = l->inside,
         .calls = l->calls,
         .retried = l->retried,
+        .siblings = l->siblings,
         .cpu_ns = l->cpu_ns,
         .block_ns = l->block_ns,
         .delay_ns = l->delay_ns,
@@ -247,6 +247,10 @@ change(perf_analysis *a, const perf_change *c, perfi_conditions *how)
         a->scale[c->what] *= c->factor;
         return PERF_OK;
     }
+    if (c->kind == PERF_CHANGE_SIDE_BY_SIDE) {
+        how->side_by_side = c->what + 1;
+        return PERF_OK;
+    }
     if (c->kind != PERF_CHANGE_GAP)
         return PERF_ERR_INVALID;
     uint32_t limiter = a->model.labels.item[c->what].limiter;
@@ -261,53 +265,6 @@ all_to_one(double *item, size_t count)
 {
     for (size_t i = 0; i < count; i++)
         item[i] = 1.0;
-}
-
-static bool
-is_service(const perfi_op *op)
-{
-    return op->code == PERFI_OP_RUN || op->code == PERFI_OP_BLOCK ||
-           op->code == PERFI_OP_TIMER || op->code == PERFI_OP_DELAY;
-}
-
-/* Each operation takes the duration of a random one of its kind and label
- * (Efron's bootstrap, 1979). */
-static void
-resample(perf_analysis *a, uint64_t seed)
-{
-    const perfi_model *m = &a->model;
-    size_t n = m->ops.count, labels = m->labels.count, kinds = PERFI_OP_COUNT;
-    size_t groups = labels * kinds;
-    if (!a->ns) {
-        a->ns = perfi_region_take(&a->region, n, sizeof *a->ns);
-        a->by_label = perfi_region_take(&a->region, n, sizeof *a->by_label);
-    }
-    uint32_t *first = perfi_region_take(&a->region, groups + 1, sizeof *first);
-    for (size_t i = 0; i < n; i++)
-        if (is_service(&m->ops.item[i]))
-            first[m->ops.item[i].label * kinds + m->ops.item[i].code + 1]++;
-    for (size_t g = 0; g < groups; g++)
-        first[g + 1] += first[g];
-    uint32_t *next = perfi_region_take(&a->region, groups, sizeof *next);
-    for (uint32_t i = 0; i < n; i++) {
-        const perfi_op *op = &m->ops.item[i];
-        size_t g = op->label * kinds + op->code;
-        if (is_service(op))
-            a->by_label[first[g] + next[g]++] = i;
-    }
-    uint64_t z = seed;
-    for (size_t i = 0; i < n; i++) {
-        const perfi_op *op = &m->ops.item[i];
-        size_t g = op->label * kinds + op->code;
-        a->ns[i] = op->ns;
-        if (!is_service(op))
-            continue;
-        z = z * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
-        uint64_t pick = (z >> 33) % (first[g + 1] - first[g]);
-        a->ns[i] = m->ops.item[a->by_label[first[g] + pick]].ns;
-    }
-    perfi_region_drop(&a->region, next);
-    perfi_region_drop(&a->region, first);
 }
 
 perf_err
@@ -335,8 +292,13 @@ perf_analysis_replay_blocking(perf_analysis *a, const perf_change *changes,
     if (setjmp(a->region.no_memory))
         return PERF_ERR_NOMEM;
     if (sample) {
-        resample(a, sample);
-        how.ns = a->ns;
+        size_t spans = a->line.spans.count + 1;
+        if (!a->span_scale)
+            a->span_scale =
+                perfi_region_take(&a->region, spans, sizeof *a->span_scale);
+        all_to_one(a->span_scale, spans);
+        perfi_own_resample(&a->model, sample, a->span_scale);
+        how.span_scale = a->span_scale;
     }
     *out_ns = perfi_replay_run(a->replay, &how).ns;
     return PERF_OK;

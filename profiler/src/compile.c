@@ -66,16 +66,19 @@ perfi_compile_label(const perfi_compiler *c, uint32_t span, uint64_t t)
 static void
 note_open(perfi_compiler *c, const perfi_moment *e)
 {
-    uint32_t span = perfi_ids_find(&c->m->line->span_ids, e->key);
-    if (span == PERFI_NONE)
+    uint32_t span = perfi_ids_find(&c->m->line->span_ids, e->key) + 1;
+    if (!span)
         return;
     if (e->code == PERF_EVENT_SPAN_BEGIN) {
-        *perfi_list_add(c->m->region, &c->open) = span + 1;
+        *perfi_list_add(c->m->region, &c->open) = span;
+        c->m->span_ops[span].first = (uint32_t)c->m->ops.count;
+        perfi_compile_op(c, PERFI_OP_BEGIN, 0)->span = span;
         return;
     }
     for (size_t i = c->open.count; i-- > 0;) {
-        if (c->open.item[i] != span + 1)
+        if (c->open.item[i] != span)
             continue;
+        c->m->span_ops[span].end = (uint32_t)c->m->ops.count;
         for (c->open.count--; i < c->open.count; i++)
             c->open.item[i] = c->open.item[i + 1];
         return;
@@ -210,7 +213,7 @@ forget_await(perfi_compiler *c, uint32_t thing)
         perfi_op *op = &c->m->ops.item[i];
         if (op->code == PERFI_OP_WAIT && op->what == thing && !op->more)
             op->code = PERFI_OP_NONE;
-        if (op->code != PERFI_OP_RUN)
+        if (op->code != PERFI_OP_RUN && op->code != PERFI_OP_BLOCK)
             return;
     }
 }

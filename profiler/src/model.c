@@ -24,6 +24,8 @@ perfi_model_build(perfi_model *m, perfi_region *region, perf_reader *reader,
         perfi_region_take(region, line->actors.count, sizeof *m->programs);
     m->set_of =
         perfi_region_take(region, line->things.count, sizeof *m->set_of);
+    m->span_ops =
+        perfi_region_take(region, line->spans.count + 1, sizeof *m->span_ops);
     perfi_labels_prepare(m);
     perfi_cpu_prepare(m);
     for (uint32_t a = 0; a < line->actors.count; a++)
@@ -34,5 +36,6 @@ perfi_model_build(perfi_model *m, perfi_region *region, perf_reader *reader,
     perfi_own_times(m);
     perfi_own_memory(m);
     perfi_steps_find(m);
+    perfi_siblings_find(m);
     perfi_queues_cut(m); /* last: programs no longer lie in one piece */
 }

@@ -4,11 +4,12 @@
 static uint64_t
 own_time(const perfi_replay *r, const perfi_player *p, const perfi_op *op)
 {
-    uint64_t ns = r->how->ns ? r->how->ns[op - r->m->ops.item] : op->ns;
     double factor = r->how->scale ? r->how->scale[op->label] : 1.0;
+    if (r->how->span_scale)
+        factor *= r->how->span_scale[op->span];
     if (p->holds)
         factor *= 0.5;
-    return factor == 1.0 ? ns : perfi_times(ns, factor);
+    return factor == 1.0 ? op->ns : (uint64_t)((double)op->ns * factor);
 }
 
 static perfi_next
@@ -164,6 +165,36 @@ take(perfi_replay *r, uint32_t player, const perfi_op *op)
     return PERFI_GO_ON;
 }
 
+/* Siblings side by side: the first sets the others going; where one of them
+ * would have come, it is waited for. */
+static perfi_next
+begin(perfi_replay *r, uint32_t player, const perfi_op *op)
+{
+    const perfi_model *m = r->m;
+    perfi_player *p = &r->players[player];
+    uint32_t name = m->line->spans.item[op->span - 1].name;
+    if (!m->sibling_of[op->span] ||
+        m->label_of_name[name] != r->how->side_by_side)
+        return PERFI_GO_ON;
+    uint32_t number = m->sibling_of[op->span] - 1;
+    const perfi_sibling *s = &m->siblings.item[number];
+    if (s->count && !r->sibling_is[number]) {
+        for (uint32_t i = number + 1; i < number + s->count; i++)
+            perfi_replay_set_going(r, player, i);
+        r->sibling_is[number] = PERFI_SIBLING_RUNS;
+        return PERFI_GO_ON;
+    }
+    if (!r->sibling_is[number] || p->serves == number + 1 || s->count)
+        return PERFI_GO_ON;
+    if (r->sibling_is[number] == PERFI_SIBLING_DONE) {
+        p->at = s->ops.end;
+        return PERFI_GO_ON;
+    }
+    perfi_replay_wait(r, &r->sibling_line[number], player);
+    p->at--;
+    return PERFI_LEAVES;
+}
+
 perfi_next
 perfi_operation(perfi_replay *r, uint32_t player, const perfi_op *op)
 {
@@ -172,6 +203,8 @@ perfi_operation(perfi_replay *r, uint32_t player, const perfi_op *op)
     bool resource = op->what < r->m->line->resources.count;
     switch ((perfi_op_code)op->code) {
     case PERFI_OP_NONE: return PERFI_GO_ON;
+    case PERFI_OP_BEGIN:
+        return r->how->side_by_side ? begin(r, player, op) : PERFI_GO_ON;
     case PERFI_OP_RUN:
         ns = own_time(r, p, op);
         if (!ns)

@@ -30,6 +30,7 @@ typedef enum perfi_op_code {
                          again */
     PERFI_OP_TASK_DONE,
     PERFI_OP_JOIN,
+    PERFI_OP_BEGIN, /* span `span` begins */
     PERFI_OP_COUNT, /* until `ns` of the `more` things from keys[what] on are
                        done */
     PERFI_OP_WAIT_EXECUTOR, /* until `what` (resource) has nothing to do */
@@ -59,6 +60,7 @@ typedef struct perfi_label {
     uint32_t inside;   /* IMPORT: label around it */
     uint32_t calls;    /* spans of this name */
     uint32_t retried;  /* of them, begun again after an error */
+    uint32_t siblings; /* of them, after another one from the same place */
     uint32_t limiter;  /* 1 + what spaces its calls out; 0: nothing */
     uint64_t cpu_ns;   /* in RUN */
     uint64_t block_ns; /* in BLOCK */
@@ -66,6 +68,7 @@ typedef struct perfi_label {
     uint64_t loop_ns;  /* RUN and BLOCK on a loop */
     uint64_t span_ns;  /* durations of its spans, added up */
     uint64_t first_ns, median_ns, tail_ns; /* see perf_label */
+    uint64_t described_ns;                 /* by these */
     int64_t grown_bytes;
     uint64_t barrier_ns;
 } perfi_label;
@@ -112,6 +115,20 @@ typedef struct perfi_use {
     perfi_range ops;   /* done with it; end 0: never released */
 } perfi_use;
 
+/** One of several calls that came one after the other, from one place. */
+typedef struct perfi_sibling {
+    uint32_t span;
+    uint32_t head;   /* number of the first of them */
+    uint32_t count;  /* of them; in the head only */
+    perfi_range ops; /* from its BEGIN on */
+} perfi_sibling;
+
+/** How long a span took itself. */
+typedef struct perfi_own {
+    uint32_t name, span;
+    uint64_t ns, begin;
+} perfi_own;
+
 /** Permits that come one by one. */
 typedef struct perfi_limiter {
     uint32_t label;
@@ -147,6 +164,10 @@ typedef struct perfi_model {
     uint32_t *label_of_name;         /* 1 + label; 0: none yet */
     perfi_list(perfi_retry) retries; /* by parent, actor, time */
     perfi_list(perfi_use) uses;
+    perfi_list(perfi_own) own; /* by name, ns */
+    perfi_list(perfi_sibling) siblings;
+    uint32_t *sibling_of;  /* span -> 1 + sibling; 0: has none */
+    perfi_range *span_ops; /* span -> operations; end 0: not in one piece */
     perfi_list(perfi_limiter) limiters;
     perfi_list(perfi_body) bodies;  /* by queue, then time */
     perfi_range *bodies_of;         /* queue -> in bodies */
@@ -192,7 +213,12 @@ void perfi_queues_cut(perfi_model *m);
 
 /** own.c: how the own times of a label's spans are spread. */
 void perfi_own_times(perfi_model *m);
+void perfi_own_resample(const perfi_model *m, uint64_t seed,
+                        double *span_scale);
 void perfi_own_memory(perfi_model *m);
+
+/** siblings.c: calls that could be made side by side. */
+void perfi_siblings_find(perfi_model *m);
 
 /** steps.c: how long nodes of a graph waited for the last of their step. */
 void perfi_steps_find(perfi_model *m);

@@ -27,6 +27,7 @@ lone_get(const perfi_model *m, uint32_t actor)
                 return NULL;
             break;
         case PERFI_OP_NONE:
+        case PERFI_OP_BEGIN:
         case PERFI_OP_SPAWN:
         case PERFI_OP_WAIT:
         case PERFI_OP_RESOLVE: break;
@@ -42,11 +43,12 @@ wait_after(const perfi_model *m, uint32_t spawn, uint32_t end)
 {
     for (uint32_t i = spawn + 1, seen = 0; i < end && seen < NEAR; i++) {
         const perfi_op *op = &m->ops.item[i];
-        seen += op->code != PERFI_OP_NONE;
+        seen += op->code != PERFI_OP_NONE && op->code != PERFI_OP_BEGIN;
         if (op->code == PERFI_OP_WAIT && op->more)
             return i;
-        if (op->code != PERFI_OP_NONE && op->code != PERFI_OP_RUN &&
-            op->code != PERFI_OP_WAIT && op->code != PERFI_OP_TIMER)
+        if (op->code != PERFI_OP_NONE && op->code != PERFI_OP_BEGIN &&
+            op->code != PERFI_OP_RUN && op->code != PERFI_OP_WAIT &&
+            op->code != PERFI_OP_TIMER)
             return 0;
     }
     return 0;

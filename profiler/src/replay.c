@@ -157,11 +157,37 @@ perfi_replay_resolve(perfi_replay *r, uint32_t thing)
 
 /* ---- actors ---- */
 
+void
+perfi_replay_set_going(perfi_replay *r, uint32_t player, uint32_t sibling)
+{
+    if (r->players_made == r->players_room)
+        return;
+    const perfi_sibling *s = &r->m->siblings.item[sibling];
+    uint32_t number = r->players_made++;
+    r->players[number] = (perfi_player){
+        .at = s->ops.first + 1,
+        .end = s->ops.end,
+        .loop = r->players[player].loop,
+        .thread = number,
+        .serves = sibling + 1,
+        .started = true,
+        .is_clone = true,
+    };
+    r->sibling_is[sibling] = PERFI_SIBLING_RUNS;
+    perfi_replay_ready(r, number);
+}
+
 static void
 finish(perfi_replay *r, uint32_t player)
 {
     perfi_player *p = &r->players[player];
     p->done = true;
+    if (p->serves) {
+        perfi_waiter w;
+        r->sibling_is[p->serves - 1] = PERFI_SIBLING_DONE;
+        while (perfi_replay_next(r, &r->sibling_line[p->serves - 1], &w))
+            perfi_replay_ready(r, w.player);
+    }
     if (p->is_clone)
         return;
     const perfi_actor *a = &r->m->line->actors.item[player];
@@ -287,6 +313,8 @@ reset(perfi_replay *r, const perfi_conditions *how)
         0;
     memset(r->done, 0, line->things.count * sizeof *r->done);
     memset(r->awaited, 0, line->things.count * sizeof *r->awaited);
+    memset(r->sibling_is, 0, r->m->siblings.count * sizeof *r->sibling_is);
+    memset(r->sibling_line, 0, r->m->siblings.count * sizeof *r->sibling_line);
     memset(r->loops, 0, line->loop_ids.count * sizeof *r->loops);
     memset(r->calls, 0, r->m->groups.count * sizeof *r->calls);
     if (r->m->keys.count)
@@ -370,12 +398,17 @@ perfi_replay_make(perfi_model *m, perfi_region *region)
     uint32_t workers = 0;
     for (uint32_t a = 0; a < line->actors.count; a++)
         workers += m->programs[a].worker_of != 0;
-    r->players_room = (uint32_t)line->actors.count + workers;
+    r->players_room =
+        (uint32_t)(line->actors.count + workers + m->siblings.count);
     r->players = perfi_region_take(region, r->players_room, sizeof *r->players);
     r->loops =
         perfi_region_take(region, line->loop_ids.count, sizeof *r->loops);
     r->stocks =
         perfi_region_take(region, line->resources.count, sizeof *r->stocks);
+    r->sibling_is =
+        perfi_region_take(region, m->siblings.count, sizeof *r->sibling_is);
+    r->sibling_line =
+        perfi_region_take(region, m->siblings.count, sizeof *r->sibling_line);
     r->done = perfi_region_take(region, line->things.count, sizeof *r->done);
     r->awaited =
         perfi_region_take(region, line->things.count, sizeof *r->awaited);

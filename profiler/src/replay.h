@@ -8,14 +8,15 @@
 
 /** What is different from the recording; all zero: nothing. */
 typedef struct perfi_conditions {
-    const double *scale;    /* by label: its own time times this; NULL: 1 */
-    const double *capacity; /* by resource: times this; NULL: 1 */
-    const double *gap;      /* by limiter: times this; NULL: 1 */
-    const uint64_t *ns;     /* by operation, in place of op.ns; NULL: that */
-    uint32_t more_workers;  /* 1 + queue whose workers come twice */
-    uint32_t shorter_holds; /* 1 + lock: half as long, where others waited */
-    const bool *contended;  /* by grant; of an unchanged replay */
-    uint64_t seed;          /* for who gets the interpreter lock next */
+    const double *scale;      /* by label: its own time times this; NULL: 1 */
+    const double *capacity;   /* by resource: times this; NULL: 1 */
+    const double *gap;        /* by limiter: times this; NULL: 1 */
+    const double *span_scale; /* by span, its own time times this; NULL: 1 */
+    uint32_t more_workers;    /* 1 + queue whose workers come twice */
+    uint32_t side_by_side;    /* 1 + label whose siblings run at once */
+    uint32_t shorter_holds;   /* 1 + lock: half as long, where others waited */
+    const bool *contended;    /* by grant; of an unchanged replay */
+    uint64_t seed;            /* for who gets the interpreter lock next */
 } perfi_conditions;
 
 /** What came of it. */

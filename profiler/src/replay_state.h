@@ -5,6 +5,7 @@
 #define PERFI_REPLAY_STATE_H
 #include "replay.h"
 
+enum { PERFI_SIBLING_RUNS = 1, PERFI_SIBLING_DONE = 2 };
 enum { PERFI_SWITCH_NS = 5000000 }; /* the interpreter's switch interval */
 
 /** One actor in a replay. */
@@ -17,6 +18,7 @@ typedef struct perfi_player {
     uint32_t next;              /* in its loop's queue: 1 + player */
     uint32_t hosts;             /* 1 + loop it has lent its thread to */
     uint32_t holds;             /* shortened holds it is in */
+    uint32_t serves;            /* 1 + sibling it runs in another's place */
     uint64_t ready_at;
     bool started, queued, done, is_clone;
     bool claimed;   /* the lock, at least once */
@@ -100,6 +102,8 @@ struct perfi_replay {
     uint32_t *keys_done; /* by a set's first key: so many */
     bool *done;          /* by thing */
     perfi_line *awaited; /* by thing */
+    uint8_t *sibling_is; /* by sibling: 0, RUNS or DONE */
+    perfi_line *sibling_line;
     uint32_t *calls;     /* by group */
     uint64_t *next_slot; /* by limiter */
     bool *contended;     /* by grant */
@@ -159,6 +163,8 @@ perfi_next perfi_operation(perfi_replay *r, uint32_t player,
                            const perfi_op *op);
 
 /* replay.c */
+/** A sibling begins to run beside the actor whose it is. */
+void perfi_replay_set_going(perfi_replay *r, uint32_t player, uint32_t sibling);
 void perfi_replay_resolve(perfi_replay *r, uint32_t thing);
 perfi_waiter *perfi_replay_wait(perfi_replay *r, perfi_line *line,
                                 uint32_t player);

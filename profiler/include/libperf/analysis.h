@@ -79,7 +79,9 @@ typedef struct perf_label {
     uint32_t inside;  /* IMPORT: the label around it */
     uint32_t calls;   /* spans, imports */
     uint32_t retried; /* calls that were begun again after an error */
-    uint64_t cpu_ns;  /* used the CPU */
+    uint32_t siblings; /* calls that followed another one from its place */
+    uint32_t pad;
+    uint64_t cpu_ns;   /* used the CPU */
     uint64_t block_ns; /* kept a thread without using the CPU */
     uint64_t delay_ns; /* timers and I/O */
     uint64_t loop_ns;  /* CPU and blocking while on an event loop */
@@ -124,6 +126,10 @@ typedef enum perf_change_kind {
     PERF_CHANGE_CAPACITY = 2,
     /* label: time between the grants of its rate limit, times `factor` */
     PERF_CHANGE_GAP = 3,
+    /* label: calls that one task made one after the other, from one place and
+     * without an error in between, are made side by side; factor is not used.
+     * Whether they need each other's results is not known here. */
+    PERF_CHANGE_SIDE_BY_SIDE = 4,
 } perf_change_kind;
 
 typedef struct perf_change {
@@ -134,8 +140,8 @@ typedef struct perf_change {
 
 /** Replay with changes (none: as it was).
  *  @param seed       who wins when threads fight for the interpreter lock
- *  @param resample   0: durations as recorded; else each operation takes the
- *                    duration of a random one of its label (bootstrap)
+ *  @param resample   0: durations as recorded; else each span takes as long as
+ *                    a random one of its name (bootstrap)
  *  @param out_ns     the program's time; when it got stuck, when it did
  *  Errors: PERF_ERR_INVALID (unknown kind), PERF_ERR_NOT_FOUND, PERF_ERR_RANGE
  *  (factor), PERF_ERR_NOMEM. */

@@ -54,11 +54,16 @@ START_TEST(test_a_timer_keeps_its_overshoot)
 }
 END_TEST
 
-START_TEST(test_durations_are_taken_from_elsewhere)
+START_TEST(test_time_is_scaled_by_span_too)
 {
-    static const uint64_t ns[] = {5 * MS, 7 * MS, 0, 0, 0, 0, 0};
-    alone(pt_op(RUN, .ns = MS), pt_op(DELAY, .ns = MS));
-    ck_assert_double_eq(pt_replay_ms(&p, &(perfi_conditions){.ns = ns}), 12);
+    static const double of_span[] = {1, 5, 0.5};
+    static const double of_label[] = {1, 1, 2, 2};
+    alone(pt_op(RUN, .ns = MS, .span = 1),
+          pt_op(DELAY, .ns = 8 * MS, .span = 2, .label = A));
+    perfi_conditions how = {.span_scale = of_span};
+    ck_assert_double_eq(pt_replay_ms(&p, &how), 5 + 4);
+    how.scale = of_label;
+    ck_assert_double_eq(pt_replay_ms(&p, &how), 5 + 4 * of_label[A]);
     pt_profile_free(&p);
 }
 END_TEST
@@ -213,7 +218,7 @@ main(void)
     TCase *tests = pt_begin("profiler.operations");
     tcase_add_loop_test(tests, test_a_label_takes_part_of_its_time, 0, 6);
     tcase_add_test(tests, test_a_timer_keeps_its_overshoot);
-    tcase_add_test(tests, test_durations_are_taken_from_elsewhere);
+    tcase_add_test(tests, test_time_is_scaled_by_span_too);
     tcase_add_test(tests, test_operations_on_nothing_are_nothing);
     tcase_add_test(tests, test_slots_come_at_the_limiters_rate);
     tcase_add_loop_test(tests, test_items_go_to_whoever_is_free, 0, 2);
