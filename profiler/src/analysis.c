@@ -6,7 +6,9 @@
 
 #include <string.h>
 
-enum { FACTOR_MAX = 1000 };
+enum {
+    FACTOR_MAX = 1000,
+};
 
 struct perf_analysis {
     perfi_region region;
@@ -225,39 +227,49 @@ perf_analysis_resource(const perf_analysis *a, uint32_t resource,
 /* ---- what if ---- */
 
 static perf_err
-change(perf_analysis *a, const perf_change *c, perfi_conditions *how)
+change_capacity(perf_analysis *a, const perf_change *c, perfi_conditions *how)
 {
-    if (!(c->factor >= 0 && c->factor <= FACTOR_MAX)) /* NaN too */
-        return PERF_ERR_RANGE;
-    if (c->kind == PERF_CHANGE_CAPACITY) {
-        if (c->what >= a->info.resources)
-            return PERF_ERR_NOT_FOUND;
-        uint32_t kind = a->line.resources.item[c->what].kind;
-        if (kind == PERF_RESOURCE_QUEUE)
-            how->more_workers = c->what + 1;
-        else if (kind == PERF_RESOURCE_LOCK)
-            how->shorter_holds = c->what + 1;
-        else
-            a->capacity[c->what] *= c->factor;
-        return PERF_OK;
-    }
-    if (c->what >= a->info.labels)
+    if (c->what >= a->info.resources)
         return PERF_ERR_NOT_FOUND;
-    if (c->kind == PERF_CHANGE_TIME) {
-        a->scale[c->what] *= c->factor;
-        return PERF_OK;
+    switch (a->line.resources.item[c->what].kind) {
+    case PERF_RESOURCE_QUEUE: how->more_workers = c->what + 1; break;
+    case PERF_RESOURCE_LOCK: how->shorter_holds = c->what + 1; break;
+    default: a->capacity[c->what] *= c->factor;
     }
-    if (c->kind == PERF_CHANGE_SIDE_BY_SIDE) {
-        how->side_by_side = c->what + 1;
-        return PERF_OK;
-    }
-    if (c->kind != PERF_CHANGE_GAP)
-        return PERF_ERR_INVALID;
-    uint32_t limiter = a->model.labels.item[c->what].limiter;
+    return PERF_OK;
+}
+
+static perf_err
+change_gap(perf_analysis *a, const perf_change *c)
+{
+    uint32_t limiter =
+        c->what < a->info.labels ? a->model.labels.item[c->what].limiter : 0;
     if (!limiter)
         return PERF_ERR_NOT_FOUND;
     a->gap[limiter - 1] *= c->factor;
     return PERF_OK;
+}
+
+static perf_err
+change(perf_analysis *a, const perf_change *c, perfi_conditions *how)
+{
+    if (!(c->factor >= 0 && c->factor <= FACTOR_MAX)) /* NaN too */
+        return PERF_ERR_RANGE;
+    switch (c->kind) {
+    case PERF_CHANGE_TIME:
+        if (c->what >= a->info.labels)
+            return PERF_ERR_NOT_FOUND;
+        a->scale[c->what] *= c->factor;
+        return PERF_OK;
+    case PERF_CHANGE_CAPACITY: return change_capacity(a, c, how);
+    case PERF_CHANGE_GAP: return change_gap(a, c);
+    case PERF_CHANGE_SIDE_BY_SIDE:
+        if (c->what >= a->info.labels)
+            return PERF_ERR_NOT_FOUND;
+        how->side_by_side = c->what + 1;
+        return PERF_OK;
+    default: return PERF_ERR_INVALID;
+    }
 }
 
 static void

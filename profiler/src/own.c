@@ -56,8 +56,10 @@ perfi_own_memory(perfi_model *m)
         qsort(item, n, sizeof *item, by_time);
     for (size_t i = 1; i < n; i++) {
         uint32_t label = perfi_label_at(m, item[i].span, PERFI_NONE, item[i].t);
-        m->labels.item[label].grown_bytes +=
-            (int64_t)(item[i].bytes - item[i - 1].bytes);
+        int64_t *grown = &m->labels.item[label].grown_bytes;
+        /* unsigned: it may overflow in damaged recordings */
+        *grown =
+            (int64_t)((uint64_t)*grown + item[i].bytes - item[i - 1].bytes);
     }
 }
 

@@ -45,6 +45,12 @@ pt_at(double ms)
     to.now = ns_of(ms);
 }
 
+double
+pt_now(void)
+{
+    return (double)to.now / (double)PT_MS;
+}
+
 void
 pt_work(double ms)
 {
@@ -200,8 +206,7 @@ pt_resource(perf_resource kind, uint64_t capacity, const char *name)
 pt_nap
 pt_doze(double ms)
 {
-    double now = (double)to.now / (double)PT_MS;
-    pt_nap nap = {perf_event_new_id(), perf_event_new_id(), now + ms};
+    pt_nap nap = {perf_event_new_id(), perf_event_new_id(), pt_now() + ms};
     *by_id(&to.span_of, nap.timer) = to.span;
     pt_say(TIMER, .key = nap.timer, .more = PT_EPOCH_NS + ns_of(nap.until));
     to.since = to.now;

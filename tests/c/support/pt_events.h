@@ -22,6 +22,7 @@ enum { PT_LOOP = 77 }; /* id of the loop that tasks and callbacks run in */
 
 /** It is that time now; the CPU was not used since the last event. */
 void pt_at(double ms);
+double pt_now(void);
 
 /** Time goes on and the CPU is used, or it is not. */
 void pt_work(double ms);
