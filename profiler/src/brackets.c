@@ -32,36 +32,49 @@ perfi_bracket_opens(uint32_t code)
            code == PERF_EVENT_WAIT_EXECUTOR || code == PERF_EVENT_SLEEP;
 }
 
-/* The moment that closes the bracket at hand, or count. */
-static uint32_t
-closing(const perfi_compiler *c)
+/* Which moment closes which bracket, for all of an actor: those of a kind lie
+ * in one another. Until one is closed the one around it stands in its place. */
+void
+perfi_brackets_match(perfi_compiler *c)
 {
-    uint32_t kind = family(c->moment[c->i].code), depth = 0;
-    for (uint32_t j = c->i; j < c->a->count; j++) {
-        uint32_t code = c->moment[j].code;
-        if (family(code) != kind)
-            continue;
-        if (perfi_bracket_opens(code))
-            depth++;
-        else if (--depth == 0)
-            return j;
+    uint32_t open[PERF_EVENT_IMPORTED + 1] = {0}; /* by kind: 1 + innermost */
+    uint32_t *closes = c->m->closes;
+    for (uint32_t i = 0; i < c->a->count; i++) {
+        uint32_t code = c->moment[i].code, kind = family(code);
+        if (perfi_bracket_opens(code)) {
+            closes[i] = open[kind];
+            open[kind] = i + 1;
+        } else if (kind != code && open[kind]) {
+            uint32_t opened = open[kind] - 1;
+            open[kind] = closes[opened];
+            closes[opened] = i;
+        }
     }
-    return c->a->count;
+    for (uint32_t kind = 0; kind <= PERF_EVENT_IMPORTED; kind++)
+        for (uint32_t around; open[kind]; open[kind] = around) {
+            around = closes[open[kind] - 1];
+            closes[open[kind] - 1] = c->a->count; /* never */
+        }
 }
 
 /* Right before its operation is added. */
 static void
 note_use(perfi_compiler *c, const perfi_moment *open, const perfi_moment *close)
 {
-    perfi_use *use = perfi_list_add(c->m->region, &c->m->uses);
+    perfi_model *m = c->m;
+    perfi_use *use = perfi_list_add(m->region, &m->uses);
     *use = (perfi_use){
         .actor = c->actor,
         .resource = perfi_compile_resource(c, open->key),
         .span = perfi_compile_span(c, open),
         .from = open->t,
         .granted = close->t,
-        .ops = {(uint32_t)c->m->ops.count + 1, 0},
+        .ops = {(uint32_t)m->ops.count + 1, 0},
     };
+    if (use->resource == PERFI_NONE)
+        return;
+    use->older = m->open_use[use->resource];
+    m->open_use[use->resource] = (uint32_t)m->uses.count;
 }
 
 static void
@@ -206,7 +219,7 @@ void
 perfi_bracket(perfi_compiler *c)
 {
     const perfi_moment *open = &c->moment[c->i];
-    uint32_t end = closing(c);
+    uint32_t end = c->m->closes[c->i];
     if (end == c->a->count) {
         never_closed(c, open);
         return;

@@ -33,14 +33,9 @@ static uint32_t
 innermost(const perfi_compiler *c, uint32_t span)
 {
     const perfi_span *spans = c->m->line->spans.item;
-    for (size_t i = c->open.count; i-- > 0;) {
-        uint32_t inner = c->open.item[i];
-        if (inner == span)
-            return span;
-        if (!spans[inner - 1].was_current && spans[inner - 1].parent == span)
-            return inner;
-    }
-    return span;
+    uint32_t inner = span ? spans[span - 1].open_child : c->top;
+    /* what another actor left open is older than what this one began */
+    return inner && spans[inner - 1].actor == c->actor ? inner : span;
 }
 
 uint32_t
@@ -63,25 +58,50 @@ perfi_compile_label(const perfi_compiler *c, uint32_t span, uint64_t t)
     return c->import ? c->import - 1 : perfi_label_at(c->m, span, c->actor, t);
 }
 
+/* Where the list of open spans in a span begins; 0: in none. */
+static uint32_t *
+open_in(perfi_compiler *c, uint32_t parent)
+{
+    return parent ? &c->m->line->spans.item[parent - 1].open_child : &c->top;
+}
+
+/* Where the operations of a span lie, when it begins and ends in one actor. */
+static void
+note_extent(perfi_compiler *c, const perfi_moment *e)
+{
+    uint32_t span = perfi_ids_find(&c->m->line->span_ids, e->key) + 1;
+    if (!span || c->m->line->spans.item[span - 1].actor != c->actor)
+        return;
+    perfi_range *ops = &c->m->span_ops[span];
+    if (e->code == PERF_EVENT_SPAN_END) {
+        ops->end = (uint32_t)c->m->ops.count;
+        return;
+    }
+    ops->first = (uint32_t)c->m->ops.count;
+    perfi_compile_op(c, PERFI_OP_BEGIN, 0)->span = span;
+}
+
 static void
 note_open(perfi_compiler *c, const perfi_moment *e)
 {
-    uint32_t span = perfi_ids_find(&c->m->line->span_ids, e->key) + 1;
-    if (!span)
+    perfi_span *spans = c->m->line->spans.item;
+    uint32_t number = perfi_ids_find(&c->m->line->span_ids, e->key);
+    perfi_span *s = number == PERFI_NONE ? NULL : &spans[number];
+    bool begins = e->code == PERF_EVENT_SPAN_BEGIN;
+    if (!s || s->was_current || s->actor != c->actor || s->is_open == begins)
         return;
-    if (e->code == PERF_EVENT_SPAN_BEGIN) {
-        *perfi_list_add(c->m->region, &c->open) = span;
-        c->m->span_ops[span].first = (uint32_t)c->m->ops.count;
-        perfi_compile_op(c, PERFI_OP_BEGIN, 0)->span = span;
-        return;
-    }
-    for (size_t i = c->open.count; i-- > 0;) {
-        if (c->open.item[i] != span)
-            continue;
-        c->m->span_ops[span].end = (uint32_t)c->m->ops.count;
-        for (c->open.count--; i < c->open.count; i++)
-            c->open.item[i] = c->open.item[i + 1];
-        return;
+    uint32_t *newest = open_in(c, s->parent);
+    s->is_open = begins;
+    if (begins) {
+        s->older = *newest;
+        s->newer = 0;
+        if (s->older)
+            spans[s->older - 1].newer = number + 1;
+        *newest = number + 1;
+    } else {
+        if (s->older)
+            spans[s->older - 1].newer = s->newer;
+        *(s->newer ? &spans[s->newer - 1].older : newest) = s->older;
     }
 }
 
@@ -150,14 +170,13 @@ void
 perfi_compile_release(perfi_compiler *c, uint32_t resource, uint64_t t)
 {
     perfi_model *m = c->m;
-    for (size_t i = m->uses.count; i-- > c->uses;) {
-        perfi_use *use = &m->uses.item[i];
-        if (use->resource != resource || use->ops.end)
-            continue;
-        use->released = t;
-        use->ops.end = (uint32_t)m->ops.count;
+    uint32_t number = resource == PERFI_NONE ? 0 : m->open_use[resource];
+    perfi_use *use = number ? &m->uses.item[number - 1] : NULL;
+    if (!use || use->actor != c->actor) /* what others left open is older */
         return;
-    }
+    use->released = t;
+    use->ops.end = (uint32_t)m->ops.count;
+    m->open_use[resource] = use->older;
 }
 
 static void
@@ -222,12 +241,8 @@ static void
 suspended(perfi_compiler *c, const perfi_moment *e)
 {
     c->running = false;
-    uint64_t to = UINT64_MAX;
-    for (uint32_t j = c->i + 1; j < c->a->count; j++)
-        if (c->moment[j].code == PERF_EVENT_RUN) {
-            to = c->moment[j].t;
-            break;
-        }
+    bool comes_back = c->i + 1 < c->a->count; /* its next RUN */
+    uint64_t to = comes_back ? e[1].t : UINT64_MAX;
     if (!e->key) {
         perfi_compile_suspension(c, e->t, to);
         perfi_compile_op(c, PERFI_OP_YIELD, 0);
@@ -299,7 +314,10 @@ single(perfi_compiler *c, const perfi_moment *e)
                 perfi_compile_thing(c, e->key);
         break;
     case PERF_EVENT_SPAN_BEGIN:
-    case PERF_EVENT_SPAN_END: note_open(c, e); break;
+    case PERF_EVENT_SPAN_END:
+        note_extent(c, e);
+        note_open(c, e);
+        break;
     case PERF_EVENT_IMPORT:
     case PERF_EVENT_IMPORTED: import(c, e); break;
     default: break;
@@ -312,7 +330,7 @@ perfi_compile(perfi_model *m, uint32_t actor)
     perfi_compiler c = {
         .m = m, .actor = actor, .a = &m->line->actors.item[actor]};
     c.moment = m->line->moments.item + c.a->first;
-    c.uses = (uint32_t)m->uses.count;
+    perfi_brackets_match(&c);
     perfi_program *p = &m->programs[actor];
     p->ops.first = (uint32_t)m->ops.count;
     p->suspensions.first = (uint32_t)m->suspensions.count;
@@ -334,6 +352,5 @@ perfi_compile(perfi_model *m, uint32_t actor)
     }
     p->ops.end = p->whole_end = (uint32_t)m->ops.count;
     p->suspensions.end = (uint32_t)m->suspensions.count;
-    perfi_region_drop(m->region, c.open.item);
     perfi_region_drop(m->region, c.before.item);
 }

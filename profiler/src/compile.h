@@ -14,8 +14,7 @@ typedef struct perfi_compiler {
     uint64_t from, cpu;          /* where the segment began */
     uint32_t import;             /* 1 + label while a module is imported */
     bool startup;                /* and this is before the program's own work */
-    uint32_t uses;               /* of this actor begin here in model.uses */
-    perfi_list(uint32_t) open;   /* spans that began in this actor */
+    uint32_t top;                /* open_child of no span */
     perfi_list(uint32_t) before; /* WAIT_FOR: things */
     uint32_t set;                /* of things it waits for, again and again */
     uint32_t set_first;          /* in model.keys */
@@ -43,6 +42,7 @@ void perfi_compile_release(perfi_compiler *c, uint32_t resource, uint64_t t);
 
 /* brackets.c */
 bool perfi_bracket_opens(uint32_t code);
+void perfi_brackets_match(perfi_compiler *c);
 /** The bracket that begins at the moment at hand. */
 void perfi_bracket(perfi_compiler *c);
 #endif

@@ -8,11 +8,11 @@
 enum {
     CHAIN_LEAST = 5,    /* grants that make a rhythm */
     CHAIN_PERCENT = 40, /* of the label's timers */
-    TIMERS_MAX = 4000,  /* of one label that are looked at */
     GAP_LEAST_NS = 2000000,
     SLACK_NS = 500000, /* and 1 % of the gap */
     TRIES = 3,         /* most frequent gaps */
     NEIGHBOURS = 3,    /* chains may be interleaved */
+    HOLD_MAX = 256,    /* operations: who does so much does not only sleep */
 };
 
 /* ---- locks that are held to sleep ---- */
@@ -24,23 +24,12 @@ takes_time(const perfi_op *op)
            op->code == PERFI_OP_TIMER;
 }
 
-static uint32_t
-label_of_hold(perfi_model *m, uint32_t resource)
-{
-    for (uint32_t i = 0; i < m->labels.count; i++)
-        if (m->labels.item[i].kind == PERFI_LABEL_HOLD &&
-            m->labels.item[i].name == resource)
-            return i;
-    perfi_label *l = perfi_list_add(m->region, &m->labels);
-    l->kind = PERFI_LABEL_HOLD;
-    l->name = resource;
-    return (uint32_t)m->labels.count - 1;
-}
-
 static bool
 only_sleeps(const perfi_model *m, const perfi_use *h, const uint64_t *own)
 {
     uint64_t slept = 0, ran = 0;
+    if (h->ops.end > h->ops.first + HOLD_MAX)
+        return false;
     for (uint32_t i = h->ops.first; i < h->ops.end; i++) {
         const perfi_op *op = &m->ops.item[i];
         if (op->code == PERFI_OP_RUN)
@@ -53,28 +42,41 @@ only_sleeps(const perfi_model *m, const perfi_use *h, const uint64_t *own)
 }
 
 static void
+label_hold(perfi_model *m, const perfi_use *hold, uint32_t *label)
+{
+    if (!*label) {
+        perfi_label *l = perfi_list_add(m->region, &m->labels);
+        l->kind = PERFI_LABEL_HOLD;
+        l->name = hold->resource;
+        *label = (uint32_t)m->labels.count - 1;
+    }
+    for (uint32_t i = hold->ops.first; i < hold->ops.end; i++) {
+        perfi_op *op = &m->ops.item[i];
+        if (op->code != PERFI_OP_RUN && takes_time(op) &&
+            op->span == hold->span)
+            op->label = *label;
+    }
+}
+
+static void
 find_holds(perfi_model *m)
 {
+    size_t resources = m->line->resources.count;
     uint64_t *own =
         perfi_region_take(m->region, m->line->spans.count + 1, sizeof *own);
+    uint32_t *label = perfi_region_take(m->region, resources, sizeof *label);
     for (size_t i = 0; i < m->ops.count; i++)
         if (takes_time(&m->ops.item[i]))
             own[m->ops.item[i].span] += m->ops.item[i].ns;
     for (size_t h = 0; h < m->uses.count; h++) {
         const perfi_use *hold = &m->uses.item[h];
-        if (hold->resource == PERFI_NONE || !hold->ops.end ||
-            m->line->resources.item[hold->resource].kind !=
-                PERF_RESOURCE_LOCK ||
-            !only_sleeps(m, hold, own))
-            continue;
-        uint32_t label = label_of_hold(m, hold->resource);
-        for (uint32_t i = hold->ops.first; i < hold->ops.end; i++) {
-            perfi_op *op = &m->ops.item[i];
-            if (op->code != PERFI_OP_RUN && takes_time(op) &&
-                op->span == hold->span)
-                op->label = label;
-        }
+        if (hold->resource < resources && hold->ops.end &&
+            m->line->resources.item[hold->resource].kind ==
+                PERF_RESOURCE_LOCK &&
+            only_sleeps(m, hold, own))
+            label_hold(m, hold, &label[hold->resource]);
     }
+    perfi_region_drop(m->region, label);
     perfi_region_drop(m->region, own);
 }
 
@@ -91,7 +93,9 @@ by_label(const void *a, const void *b)
     const slot *x = a, *y = b;
     if (x->label != y->label)
         return x->label < y->label ? -1 : 1;
-    return (x->when > y->when) - (x->when < y->when);
+    if (x->when != y->when)
+        return x->when < y->when ? -1 : 1;
+    return (x->op > y->op) - (x->op < y->op);
 }
 
 static int
@@ -101,23 +105,37 @@ by_size(const void *a, const void *b)
     return (*x > *y) - (*x < *y);
 }
 
-/* The longest run of timers from `from` on whose deadlines are one gap apart.
- * Returns how many; writes their places. */
-static size_t
-follow(const slot *s, size_t n, size_t from, uint64_t gap, uint32_t *chain)
+/* What comes a gap after a timer, and how many do, one after the other. */
+typedef struct step {
+    uint32_t next; /* n: none */
+    uint32_t length;
+    bool seen; /* in a chain that was looked at */
+} step;
+
+/* One label's timers, by their deadlines. */
+typedef struct timers {
+    const perfi_model *m;
+    const slot *s;
+    uint32_t n;
+    step *step;
+    uint64_t *gaps; /* between neighbours; then delays of a chain */
+} timers;
+
+static void
+find_steps(const timers *t, uint64_t gap)
 {
+    const slot *s = t->s;
     uint64_t slack = gap / 100 + SLACK_NS;
-    size_t length = 0, at = from;
-    chain[length++] = (uint32_t)at;
-    for (;;) {
-        uint64_t next = s[at].when + gap;
-        size_t i = at + 1;
-        while (i < n && s[i].when + slack < next)
-            i++;
-        if (i == n || s[i].when > next + slack)
-            return length;
-        at = i;
-        chain[length++] = (uint32_t)at;
+    for (uint32_t i = 0, next = 0; i < t->n; i++) {
+        uint64_t when = s[i].when + gap;
+        while (next < t->n && s[next].when + slack < when)
+            next++;
+        bool fits = next < t->n && s[next].when <= when + slack;
+        t->step[i] = (step){fits ? next : t->n, 0, false};
+    }
+    for (uint32_t i = t->n; i-- > 0;) {
+        uint32_t next = t->step[i].next;
+        t->step[i].length = 1 + (next < t->n ? t->step[next].length : 0);
     }
 }
 
@@ -140,19 +158,42 @@ shorter(const uint64_t *gaps, size_t n, uint64_t than)
  * sleeps of a limiter begin whenever somebody came, so most differ from the
  * usual one; and they are a good part of all sleeps there. */
 static bool
-is_limiter(const perfi_model *m, const slot *s, size_t n, const uint32_t *chain,
-           size_t length, uint64_t gap, uint64_t *delays)
+is_limiter(const timers *t, uint32_t first, uint64_t gap)
 {
-    if (length < CHAIN_LEAST || length * 100 < n * CHAIN_PERCENT)
-        return false;
-    for (size_t i = 0; i < length; i++)
-        delays[i] = m->ops.item[s[chain[i]].op].ns;
+    uint64_t *delays = t->gaps;
+    size_t length = 0;
+    for (uint32_t i = first; i < t->n; i = t->step[i].next)
+        delays[length++] = t->m->ops.item[t->s[i].op].ns;
     qsort(delays, length, sizeof *delays, by_size);
     uint64_t usual = delays[length / 2], slack = gap / 10;
     size_t others = length - shorter(delays, length, usual + slack + 1);
     if (usual > slack)
         others += shorter(delays, length, usual - slack);
     return others * 2 >= length && (delays[length - 1] - delays[0]) * 2 > gap;
+}
+
+/* The first of the longest chain that is a limiter's and longer than that, or
+ * n. Chains run into one another: one that was mostly seen is no other. */
+static uint32_t
+find_chain(const timers *t, uint64_t gap, uint32_t than)
+{
+    uint32_t found = t->n;
+    find_steps(t, gap);
+    for (uint32_t i = 0; i < t->n; i++) {
+        uint32_t length = t->step[i].length, fresh = 0;
+        if (length <= than || length < CHAIN_LEAST ||
+            (uint64_t)length * 100 < (uint64_t)t->n * CHAIN_PERCENT)
+            continue;
+        for (uint32_t k = i; k < t->n && !t->step[k].seen; fresh++) {
+            t->step[k].seen = true;
+            k = t->step[k].next;
+        }
+        if (fresh * 2 < length || !is_limiter(t, i, gap))
+            continue;
+        found = i;
+        than = length;
+    }
+    return found;
 }
 
 /* How many of the sorted gaps are about this long. */
@@ -164,12 +205,13 @@ votes(const uint64_t *gaps, size_t n, uint64_t gap)
 }
 
 static size_t
-candidates(const slot *s, size_t n, uint64_t *gaps, uint64_t *best)
+candidates(const timers *t, uint64_t *best)
 {
+    uint64_t *gaps = t->gaps;
     size_t count = 0, found = 0, score[TRIES] = {0};
     for (size_t d = 1; d <= NEIGHBOURS; d++)
-        for (size_t i = 0; i + d < n; i++)
-            gaps[count++] = s[i + d].when - s[i].when;
+        for (size_t i = 0; i + d < t->n; i++)
+            gaps[count++] = t->s[i + d].when - t->s[i].when;
     qsort(gaps, count, sizeof *gaps, by_size);
     uint64_t last = 0;
     for (size_t i = 0; i < count; i++) {
@@ -195,36 +237,42 @@ candidates(const slot *s, size_t n, uint64_t *gaps, uint64_t *best)
 }
 
 static void
-find_slots(perfi_model *m, const slot *s, size_t n)
+make_slots(perfi_model *m, const timers *t, uint32_t first, uint64_t gap)
 {
-    uint64_t *gaps = perfi_region_take(m->region, n * NEIGHBOURS, sizeof *gaps);
-    uint32_t *chain = perfi_region_take(m->region, n, sizeof *chain);
-    uint32_t *longest = perfi_region_take(m->region, n, sizeof *longest);
-    uint64_t tries[TRIES];
-    size_t length = 0, count = candidates(s, n, gaps, tries);
-    for (size_t t = 0; t < count; t++) {
-        for (size_t i = 0; i + length < n; i++) {
-            size_t got = follow(s, n, i, tries[t], chain);
-            if (got <= length ||
-                !is_limiter(m, s, n, chain, got, tries[t], gaps))
-                continue;
-            length = got;
-            for (size_t j = 0; j < got; j++)
-                longest[j] = chain[j];
-        }
+    uint32_t last = first, label = t->s[0].label;
+    find_steps(t, gap);
+    for (uint32_t i = first; i < t->n; i = t->step[i].next) {
+        m->ops.item[t->s[i].op].code = PERFI_OP_SLOT;
+        last = i;
     }
-    if (length) {
-        uint64_t gap =
-            (s[longest[length - 1]].when - s[longest[0]].when) / (length - 1);
-        perfi_limiter *limiter = perfi_list_add(m->region, &m->limiters);
-        *limiter = (perfi_limiter){s[0].label, gap};
-        m->labels.item[s[0].label].limiter = (uint32_t)m->limiters.count;
-        for (size_t j = 0; j < length; j++)
-            m->ops.item[s[longest[j]].op].code = PERFI_OP_SLOT;
+    uint64_t all = t->s[last].when - t->s[first].when;
+    *perfi_list_add(m->region, &m->limiters) =
+        (perfi_limiter){label, all / (t->step[first].length - 1)};
+    m->labels.item[label].limiter = (uint32_t)m->limiters.count;
+}
+
+static void
+find_slots(perfi_model *m, const slot *s, uint32_t n)
+{
+    timers t = {.m = m, .s = s, .n = n};
+    t.step = perfi_region_take(m->region, n, sizeof *t.step);
+    t.gaps =
+        perfi_region_take(m->region, (size_t)n * NEIGHBOURS, sizeof *t.gaps);
+    uint64_t tries[TRIES], gap = 0;
+    size_t count = candidates(&t, tries);
+    uint32_t first = n, length = 0;
+    for (size_t i = 0; i < count; i++) {
+        uint32_t found = find_chain(&t, tries[i], length);
+        if (found == n)
+            continue;
+        first = found;
+        length = t.step[found].length;
+        gap = tries[i];
     }
-    perfi_region_drop(m->region, longest);
-    perfi_region_drop(m->region, chain);
-    perfi_region_drop(m->region, gaps);
+    if (length)
+        make_slots(m, &t, first, gap);
+    perfi_region_drop(m->region, t.gaps);
+    perfi_region_drop(m->region, t.step);
 }
 
 void
@@ -247,8 +295,8 @@ perfi_limiters_find(perfi_model *m)
     for (size_t i = 0, j; i < n; i = j) {
         for (j = i; j < n && all[j].label == all[i].label; j++)
             ;
-        if (j - i >= CHAIN_LEAST && j - i <= TIMERS_MAX)
-            find_slots(m, all + i, j - i);
+        if (j - i >= CHAIN_LEAST)
+            find_slots(m, all + i, (uint32_t)(j - i));
     }
     perfi_region_drop(m->region, all);
 }

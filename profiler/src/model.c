@@ -26,10 +26,15 @@ perfi_model_build(perfi_model *m, perfi_region *region, perf_reader *reader,
         perfi_region_take(region, line->things.count, sizeof *m->set_of);
     m->span_ops =
         perfi_region_take(region, line->spans.count + 1, sizeof *m->span_ops);
+    m->open_use =
+        perfi_region_take(region, line->resources.count, sizeof *m->open_use);
     perfi_labels_prepare(m);
     perfi_cpu_prepare(m);
+    m->closes =
+        perfi_region_take(region, line->moments.count, sizeof *m->closes);
     for (uint32_t a = 0; a < line->actors.count; a++)
         perfi_compile(m, a);
+    perfi_region_drop(region, m->closes);
     m->wall_ns = wall_of(m);
     perfi_limiters_find(m);
     perfi_waits_settle(m);

@@ -186,6 +186,8 @@ begin(perfi_replay *r, uint32_t player, const perfi_op *op)
     }
     if (!r->sibling_is[number] || p->serves == number + 1 || s->count)
         return PERFI_GO_ON;
+    if (s->ops.end < p->at) /* damaged */
+        return PERFI_GO_ON;
     if (r->sibling_is[number] == PERFI_SIBLING_DONE) {
         p->at = s->ops.end;
         return PERFI_GO_ON;

@@ -113,6 +113,7 @@ typedef struct perfi_use {
     uint64_t released; /* an item of a queue: when its taker came again; 0:
                           never seen */
     perfi_range ops;   /* done with it; end 0: never released */
+    uint32_t older;    /* 1 + use that is not over either; 0: none */
 } perfi_use;
 
 /** One of several calls that came one after the other, from one place. */
@@ -136,13 +137,17 @@ typedef struct perfi_limiter {
 } perfi_limiter;
 
 /** When a thread used the CPU for longer than a moment. */
-typedef struct perfi_busy {
+typedef struct perfi_spell {
+    uint32_t thread;
     uint64_t from, to;
-} perfi_busy;
+    uint64_t reach; /* of a tree of them: see cpu.c */
+} perfi_spell;
 
-typedef struct perfi_busy_line {
-    perfi_list(perfi_busy) spells; /* in order */
-} perfi_busy_line;
+/** CPU time of all threads at a time, and how fast it grows from there on. */
+typedef struct perfi_load {
+    uint64_t t;
+    double cpu, slope;
+} perfi_load;
 
 typedef struct perfi_group {
     uint32_t id;
@@ -168,17 +173,21 @@ typedef struct perfi_model {
     perfi_list(perfi_sibling) siblings;
     uint32_t *sibling_of;  /* span -> 1 + sibling; 0: has none */
     perfi_range *span_ops; /* span -> operations; end 0: not in one piece */
+    uint32_t *open_use;    /* resource -> 1 + newest use that is not over */
     perfi_list(perfi_limiter) limiters;
-    perfi_list(perfi_body) bodies;  /* by queue, then time */
+    perfi_list(perfi_body) bodies; /* by queue, then time */
+    uint32_t *closes; /* while an actor is compiled: its moment -> the one that
+                         closes the bracket which it opens */
     perfi_range *bodies_of;         /* queue -> in bodies */
     perfi_list(perfi_group) groups; /* by id */
     uint32_t *ordinal;              /* actors of groups, as they ran */
     uint32_t *resolver;             /* thing -> 1 + actor; 0: nobody */
     uint32_t grants;
-    perfi_list(perfi_busy_line) busy; /* by thread */
-    uint64_t event_ns;                /* what recording one event costs */
-    uint64_t startup_ns; /* imports before the program's own work */
-    uint64_t wall_ns;    /* of the main actor, without them */
+    perfi_list(perfi_spell) spells; /* by their beginning */
+    perfi_list(perfi_load) load;    /* in order; none with one thread */
+    uint64_t event_ns;              /* what recording one event costs */
+    uint64_t startup_ns;            /* imports before the program's own work */
+    uint64_t wall_ns;               /* of the main actor, without them */
 } perfi_model;
 
 /** Labels 0 and 1. */

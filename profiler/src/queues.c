@@ -4,7 +4,7 @@
 
 #include <stdlib.h>
 
-enum { NEAR = 8, MOMENT_NS = 2000000 };
+enum { NEAR = 8, SHORT = 32, MOMENT_NS = 2000000 };
 
 /* ---- Python 3.11's wait_for(queue.get(), t): the get sits in a task ---- */
 
@@ -14,6 +14,8 @@ lone_get(const perfi_model *m, uint32_t actor)
 {
     const perfi_op *get = NULL;
     perfi_range ops = m->programs[actor].ops;
+    if (ops.end > ops.first + SHORT)
+        return NULL;
     for (uint32_t i = ops.first; i < ops.end; i++) {
         const perfi_op *op = &m->ops.item[i];
         switch (op->code) {

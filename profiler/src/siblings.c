@@ -42,7 +42,8 @@ perfi_siblings_find(perfi_model *m)
     size_t n = 0;
     for (uint32_t i = 0; i < line->spans.count; i++) {
         const perfi_span *s = &line->spans.item[i];
-        if (s->name != PERFI_NONE && m->span_ops[i + 1].end)
+        if (s->name != PERFI_NONE &&
+            m->span_ops[i + 1].end > m->span_ops[i + 1].first)
             all[n++] = (call){s->actor, s->parent, s->name, i + 1, s->begin};
     }
     qsort(all, n, sizeof *all, by_place);

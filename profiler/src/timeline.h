@@ -40,12 +40,15 @@ typedef struct perfi_actor {
 } perfi_actor;
 
 typedef struct perfi_span {
-    uint32_t parent;     /* span */
-    uint32_t name;       /* of the segment; PERFI_NONE: never seen to begin */
-    uint32_t actor;      /* where it began */
-    uint32_t status;     /* perf_status */
-    bool was_current;    /* code ran in it */
-    uint64_t begin, end; /* end 0: still open */
+    uint32_t parent;       /* span */
+    uint32_t name;         /* of the segment; PERFI_NONE: never seen to begin */
+    uint32_t actor;        /* where it began */
+    uint32_t status;       /* perf_status */
+    bool was_current;      /* code ran in it */
+    bool is_open;          /* while its actor is compiled; then also: */
+    uint32_t open_child;   /* newest open span in it that is never current */
+    uint32_t older, newer; /* spans of the same parent, likewise */
+    uint64_t begin, end;   /* end 0: still open */
 } perfi_span;
 
 typedef struct perfi_resource {

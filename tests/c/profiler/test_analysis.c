@@ -235,7 +235,7 @@ START_TEST(test_the_same_sample_gives_the_same_time)
     ck_assert(differs);
     /* as recorded in the mean: 410 ms; one sample has a deviation of 26 ms */
     ck_assert_double_eq_tol(sum / 200, 410, 4 * 26 / sqrt(200));
-    ck_assert_uint_eq(replay(NULL, 0), 210 * PT_MS); /* and as it was */
+    ck_assert_uint_eq(replay(NULL, 0), 410 * PT_MS); /* and as it was */
     finish();
 }
 END_TEST
