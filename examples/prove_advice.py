@@ -24,6 +24,8 @@ def follow(bottleneck: dict[str, Any]) -> list[str]:
     """How the agent is told to do as advised."""
     if bottleneck["kind"] == "semaphore":
         return ["--slots", str(bottleneck["fix"]["to"])]
+    if bottleneck["class"] == "first-use":
+        return ["--early"]
     return ["--small", bottleneck["name"]]
 
 
@@ -50,11 +52,13 @@ def main(report: str) -> None:
     before, *after = map(statistics.median, taken)
     print(f"{'advice followed':<44}{'promised':>10}{'measured':>10}")
     for each, now in zip(bottlenecks, after, strict=True):
-        fix = each["fix"]
-        what = f"{each['kind']} {each['name']}" + (
-            f", {fix['from']} to {fix['to']}" if fix["action"] == "capacity" else ", 2× faster"
-        )
-        print(f"{what:<44}{-each['gain'] * 100:>8.1f} %{(now - before) / before * 100:>8.1f} %")
+        print(f"{describe(each):<44}{-each['gain'] * 100:>8.1f} %{(now - before) / before * 100:>8.1f} %")
+
+
+def describe(bottleneck: dict[str, Any]) -> str:
+    fix = bottleneck["fix"]
+    how = {"capacity": f"{fix['from']} to {fix['to']}", "move to start": "at start"}.get(fix["action"], "2× faster")
+    return f"{bottleneck['kind']} {bottleneck['name']}, {how}"
 
 
 if __name__ == "__main__":

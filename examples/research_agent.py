@@ -8,6 +8,7 @@ With a real key: OPENAI_API_KEY=… libperf run examples/research_agent.py "…"
 
     --slots N      calls at a time (default: 4)
     --small NODE   a node that does with a smaller, faster model (OPENAI_SMALL_MODEL); may be given again
+    --early        make the models' clients when the program starts, not when the work begins
 """
 
 import argparse
@@ -108,16 +109,22 @@ def build(models: Models) -> Any:
     return graph.compile(name="research agent")
 
 
-async def main() -> None:
+async def answer(question: str, options: argparse.Namespace, models: Models | None) -> None:
+    graph = build(models or Models(options.slots, options.small))
+    state = await graph.ainvoke({"question": question})
+    print(state["answer"])
+
+
+def main() -> None:
     parser = argparse.ArgumentParser(description="Researches a question.")
     parser.add_argument("question", nargs="*", default=["How do bees find flowers?"])
     parser.add_argument("--slots", type=int, default=4, metavar="N", help="calls at a time")
     parser.add_argument("--small", action="append", default=[], metavar="NODE", help="a node for the smaller model")
+    parser.add_argument("--early", action="store_true", help="make the models' clients before the work begins")
     options = parser.parse_args()
-    graph = build(Models(options.slots, options.small))
-    state = await graph.ainvoke({"question": " ".join(options.question)})
-    print(state["answer"])
+    models = Models(options.slots, options.small) if options.early else None
+    asyncio.run(answer(" ".join(options.question), options, models))
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    main()

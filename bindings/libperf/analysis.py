@@ -47,6 +47,7 @@ class Label:
     inside: int  # of an import: number of the label around it
     calls: int
     retried: int
+    siblings: int  # calls that followed another one of theirs from the same place, without an error
     cpu: float
     block: float
     delay: float
@@ -217,6 +218,7 @@ class Analysis(Handle):
             inside=raw.inside,
             calls=raw.calls,
             retried=raw.retried,
+            siblings=raw.siblings,
             grown=raw.grown_bytes,
             **times,
         )
@@ -368,7 +370,8 @@ class Analysis(Handle):
 
         A span, node or import by its name or "kind:name": by what its own time is multiplied. A semaphore or executor:
         {"capacity": n}; a queue: {"workers": n}, twice what there are; a lock: {"hold": 0.5}, what holders do while
-        others wait takes half as long. "rate limit in NAME": by what the time between grants is multiplied.
+        others wait takes half as long. "rate limit in NAME": by what the time between grants is multiplied. A name and
+        {"side_by_side": True}: calls that came one after the other are made at once.
         KeyError names what there is; ValueError says what is wrong with a value.
         """
         wanted = [change for name, value in changes.items() for change in self._changes(name, value)]
@@ -385,6 +388,8 @@ class Analysis(Handle):
                 if (kind, bare) == ("import", label.name):
                     return [(lib.PERF_CHANGE_TIME, label.number, _factor(name, value))]
             elif label.name and (label.name == name or (label.kind == kind and label.name == bare)):
+                if value == {"side_by_side": True}:
+                    return [(lib.PERF_CHANGE_SIDE_BY_SIDE, label.number, 1.0)]
                 return [(lib.PERF_CHANGE_TIME, label.number, _factor(name, value))]
         for resource in self.resources:
             if resource.name == name or (resource.kind == kind and resource.name == bare):

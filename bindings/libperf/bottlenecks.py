@@ -36,6 +36,7 @@ class Bottleneck:
     why: str
     advice: str
     ties: tuple[str, ...] = ()  # others whose gain is the same
+    alternatives: tuple[dict[str, Any], ...] = ()  # other ways to fix it, each with its gain
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, as `--json` writes it (docs/json.md)."""
@@ -54,6 +55,7 @@ class Bottleneck:
             "why": self.why,
             "advice": self.advice,
             "ties": list(self.ties),
+            "alternatives": list(self.alternatives),
         }
 
 
@@ -70,6 +72,7 @@ class _Candidate:
     gain: float
     evidence: Evidence
     labels: tuple[int, ...] = ()
+    alternatives: tuple[dict[str, Any], ...] = ()
     is_resource: bool = False
     is_unnamed: bool = False  # a resource that is known by its line
     low: float = 0.0
@@ -128,9 +131,20 @@ def _labels(analysis: Analysis, t: Thresholds) -> list[_Candidate]:
                 gain=analysis.gain(changes),
                 evidence=classes.of_label(label, analysis, t),
                 labels=(label.number,),
+                alternatives=_alternatives(analysis, label, t),
             )
         )
     return found
+
+
+def _alternatives(analysis: Analysis, label: Label, t: Thresholds) -> tuple[dict[str, Any], ...]:
+    """Calls that came one after the other, made side by side; whether they need each other is for the user to say."""
+    if not label.siblings:
+        return ()
+    gain = analysis.gain([(lib.PERF_CHANGE_SIDE_BY_SIDE, label.number, 1.0)])
+    if gain < t.side_by_side_gain:
+        return ()
+    return ({"action": "side by side", "calls": label.siblings + 1, "gain": round(gain, 4)},)
 
 
 def _imports(analysis: Analysis, t: Thresholds) -> list[_Candidate]:
@@ -269,6 +283,13 @@ def _intervals(analysis: Analysis, found: list[_Candidate]) -> None:
         one.low, one.high = known[round(0.05 * (len(known) - 1))], known[round(0.95 * (len(known) - 1))]
 
 
+def _advice(one: _Candidate) -> str:
+    others = [
+        f"; side by side, if they need not wait for each other: −{way['gain'] * 100:.0f} %" for way in one.alternatives
+    ]
+    return one.evidence.advice + "".join(others)
+
+
 def _row(analysis: Analysis, one: _Candidate, group: list[_Candidate]) -> Bottleneck:
     path = sum(analysis.on_path.values())
     on_path = sum(analysis.on_path[label] for label in one.labels) / path if one.labels and path else None
@@ -285,6 +306,7 @@ def _row(analysis: Analysis, one: _Candidate, group: list[_Candidate]) -> Bottle
         reliable=analysis.reliable,
         fix=one.fix,
         why=one.evidence.why,
-        advice=one.evidence.advice,
+        advice=_advice(one),
+        alternatives=one.alternatives,
         ties=tuple(other.name for other in group if other is not one),
     )

@@ -22,6 +22,7 @@ class Thresholds:
     saturated_wait: float = 1.0  # waiting, in times of holding
     convoy_use: float = 0.5  # a lock less in use than this, with more waiting than holding
     undersized_gain: float = 0.05
+    side_by_side_gain: float = 0.02  # of calls one after the other; less is not worth saying
     loop_lag: float = 0.1  # ready tasks that the loop had no time for
     loop_own: float = 0.5  # of a name's own time, on the loop
     lock_wait: float = 0.1  # threads that waited for the interpreter lock
@@ -67,7 +68,7 @@ def of_label(label: "Label", analysis: "Analysis", t: Thresholds) -> Evidence:
         return Evidence(
             "retry",
             f"{label.retried} of {label.calls} calls were tried again after an error",
-            f"make {label.name} succeed the first time, or wait less between tries: @libperf.resilient(retries=…)",
+            f"make {label.name} succeed the first time, or wait less between the tries",
         )
     if label.loop > t.loop_own * total and analysis.lag > t.loop_lag * wall:
         on_cpu = label.cpu > label.block
@@ -140,7 +141,7 @@ def _faster(label: "Label") -> str:
         return f"a smaller model or shorter answers for {label.name}; cache repeated calls; start it earlier"
     if label.calls >= 8:
         return f"batch the {label.calls} calls of {label.name}, run them side by side, or cache repeated ones"
-    return f"make {label.name} faster, start it earlier, or cache it: @libperf.cached"
+    return f"make {label.name} faster, start it earlier, or cache it"
 
 
 def of_resource(resource: "Resource", gain: float, analysis: "Analysis", t: Thresholds) -> Evidence:
