@@ -113,7 +113,7 @@ make(perf_analysis *a, perf_reader *reader, uint64_t session)
         perfi_region_take(&a->region, a->model.limiters.count, sizeof *a->gap);
     perf_reader_info info = {0};
     perf_reader_info_get(reader, &info);
-    a->info.lost = perf_reader_lost(reader) + info.stats.dropped_records;
+    a->info.lost = perf_reader_events_lost(reader) + info.stats.dropped_records;
     a->info.events = a->line.events;
     const perfi_memory *memory = a->line.memory.item;
     for (size_t i = 0; i < a->line.memory.count; i++) {

@@ -158,9 +158,13 @@ PERF_API size_t perf_reader_records(perf_reader *reader, perf_record *out,
 PERF_API size_t perf_reader_events(perf_reader *reader, perf_event *out,
                                    size_t capacity);
 
-/** How many records and events were overwritten before records() or events(),
- *  whichever missed more, came to them. */
+/** How many records were overwritten before perf_reader_records() came to
+ *  them. */
 PERF_API uint64_t perf_reader_lost(const perf_reader *reader);
+
+/** How many events were overwritten before perf_reader_events() came to
+ *  them. */
+PERF_API uint64_t perf_reader_events_lost(const perf_reader *reader);
 
 /** The spans that were open when the copy was taken.  Returns how many there
  *  are, which may be more than `capacity`; that many are written. */

@@ -16,12 +16,12 @@ typedef struct perfi_image_head {
     uint32_t ring, series;         /* before the copy; as in perfi_block */
 } perfi_image_head;
 
-/** How far a ring has been read. */
+/** How far a ring has been read, for events or for all other records. */
 typedef struct perfi_image_cursor {
     uint64_t chunk;  /* next record: number of its chunk, */
     uint32_t place;  /* place in it (0: at its start), */
-    uint64_t record; /* and its number in the ring */
-    uint64_t lost;   /* records that were gone before we came to them */
+    uint64_t record; /* and how many of its kind came before */
+    uint64_t lost;   /* those that were gone before we came to them */
 } perfi_image_cursor;
 
 /** One thread's block, and how far its ring has been given out. */

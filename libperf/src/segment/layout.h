@@ -140,11 +140,12 @@ perfi_head_chunk(uint64_t head)
 
 typedef struct perfi_ring_chunk {
     perfi_counter number; /* of the chunk, as in positions */
-    perfi_counter first;  /* how many records came before, in this ring */
+    perfi_counter first;  /* how many records came before, in this ring, */
+    perfi_counter events; /* and how many of them are events */
     uint32_t older;       /* offset / PERFI_UNIT of the chunk made before */
     uint32_t index;       /* its place in the ring: 0, 1, 2, … */
     uint32_t block;       /* in a trace file, behind the segment: whose it is */
-    uint32_t pad;
+    uint32_t pad[3];
 } perfi_ring_chunk;
 
 /** A record: this, then its attribute cells. Starts with a word that is 0
@@ -194,7 +195,7 @@ _Static_assert(sizeof(perfi_event) == 3 * PERFI_UNIT, "three units");
 _Static_assert(sizeof(perfi_cell) == PERFI_UNIT, "one unit");
 _Static_assert(sizeof(perfi_slot) == 512, "a group is half a chunk");
 _Static_assert(sizeof(perfi_series) % PERFI_UNIT == 0, "offsets are in units");
-_Static_assert(sizeof(perfi_ring_chunk) == 32, "records stay aligned");
+_Static_assert(sizeof(perfi_ring_chunk) == 48, "records stay aligned");
 _Static_assert(sizeof(((perf_record *)0)->cells) == PERFI_CELLS * PERFI_UNIT,
                "a public record holds every cell");
 _Static_assert(sizeof(perfi_header) +

@@ -146,12 +146,22 @@ next_chunk(const perf_reader *r, const perfi_image_block *b, const ring *in,
                 : perfi_chunk_in_ring(&r->image, b, at->chunk);
 }
 
+/* What is read: which kind, and where it goes. */
+typedef struct sink {
+    take_fn take;
+    bool events; /* those, or all other records */
+    void *out;
+    size_t n, capacity;
+} sink;
+
 /* Count what was skipped before this chunk; start at its first record. */
 static void
-enter_chunk(perfi_image_cursor *at, const unsigned char *bytes)
+enter_chunk(perfi_image_cursor *at, const unsigned char *bytes, bool events)
 {
     const perfi_ring_chunk *chunk = (const void *)bytes;
-    uint64_t first = perfi_get(&chunk->first);
+    uint64_t first = perfi_get(&chunk->events);
+    if (!events)
+        first = perfi_get(&chunk->first) - first;
     if (first > at->record)
         at->lost += first - at->record;
     at->record = first;
@@ -179,13 +189,6 @@ record_at(const unsigned char *bytes, uint32_t place, uint32_t end)
     return record;
 }
 
-/* What is read: which kind, and where it goes. */
-typedef struct sink {
-    take_fn take;
-    void *out;
-    size_t n, capacity;
-} sink;
-
 static void
 read_chunk(const perf_reader *r, uint32_t block, perfi_image_cursor *at,
            const unsigned char *bytes, uint32_t end, sink *to)
@@ -194,7 +197,7 @@ read_chunk(const perf_reader *r, uint32_t block, perfi_image_cursor *at,
     while (to->n < to->capacity &&
            (record = record_at(bytes, at->place, end))) {
         at->place += record->units * (uint32_t)PERFI_UNIT;
-        at->record++;
+        at->record += (record->type == PERF_RECORD_EVENT) == to->events;
         to->n += to->take(r, block, record, to->out, to->n);
     }
 }
@@ -214,7 +217,7 @@ read_block(const perf_reader *r, uint32_t block, perfi_image_cursor *at,
         uint32_t end = at->chunk == in.last ? in.last_end : PERFI_CHUNK;
         if (bytes) {
             if (!at->place)
-                enter_chunk(at, bytes);
+                enter_chunk(at, bytes, to->events);
             read_chunk(r, block, at, bytes, end, to);
             if (to->n == to->capacity)
                 break; /* perhaps not at the end of it */
@@ -229,7 +232,7 @@ read_block(const perf_reader *r, uint32_t block, perfi_image_cursor *at,
 size_t
 perf_reader_records(perf_reader *r, perf_record *out, size_t capacity)
 {
-    sink to = {take_record, out, 0, capacity};
+    sink to = {take_record, false, out, 0, capacity};
     for (uint32_t i = 0; r && out && i < r->blocks; i++)
         read_block(r, i, &r->block[i].records, &to);
     return to.n;
@@ -238,7 +241,7 @@ perf_reader_records(perf_reader *r, perf_record *out, size_t capacity)
 size_t
 perf_reader_events(perf_reader *r, perf_event *out, size_t capacity)
 {
-    sink to = {take_event, out, 0, capacity};
+    sink to = {take_event, true, out, 0, capacity};
     for (uint32_t i = 0; r && out && i < r->blocks; i++)
         read_block(r, i, &r->block[i].events, &to);
     return to.n;
@@ -248,11 +251,17 @@ uint64_t
 perf_reader_lost(const perf_reader *r)
 {
     uint64_t lost = 0;
-    for (uint32_t i = 0; r && i < r->blocks; i++) {
-        uint64_t records = r->block[i].records.lost;
-        uint64_t events = r->block[i].events.lost;
-        lost += records > events ? records : events;
-    }
+    for (uint32_t i = 0; r && i < r->blocks; i++)
+        lost += r->block[i].records.lost;
+    return lost;
+}
+
+uint64_t
+perf_reader_events_lost(const perf_reader *r)
+{
+    uint64_t lost = 0;
+    for (uint32_t i = 0; r && i < r->blocks; i++)
+        lost += r->block[i].events.lost;
     return lost;
 }
 

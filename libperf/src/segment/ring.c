@@ -49,6 +49,7 @@ perfi_ring_next_chunk(perfi_thread *t)
     perfi_ring_chunk *head = (perfi_ring_chunk *)chunk;
     perfi_set(&head->number, number);
     perfi_set(&head->first, t->records);
+    perfi_set(&head->events, t->event_records);
     t->chunk_number = number;
     t->cursor = chunk + sizeof *head;
     t->end = chunk + PERFI_CHUNK;

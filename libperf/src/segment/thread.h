@@ -18,7 +18,8 @@ typedef struct perfi_thread {
 
     unsigned char *cursor, *end; /* ring: room in the current chunk */
     uint64_t position;           /* of the cursor */
-    uint64_t records;            /* written so far */
+    uint64_t records;            /* written so far, */
+    uint64_t event_records;      /* and how many of them are events */
     uint64_t chunk_number;       /* of the current chunk */
     unsigned char **ring;        /* its chunks, ring_chunks_max places */
     size_t ring_bytes;           /* of that table */

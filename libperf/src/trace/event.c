@@ -58,6 +58,7 @@ write_event(perfi_thread *t, perfi_event event)
         return;
     }
     *e = event;
+    t->event_records++;
     perfi_ring_commit(t, sizeof *e);
 }
 

@@ -321,6 +321,7 @@ START_TEST(test_null_is_refused_or_ignored)
     ck_assert_uint_eq(perf_reader_records(NULL, &record, 1), 0);
     ck_assert_uint_eq(perf_reader_records(reader, NULL, 1), 0);
     ck_assert_uint_eq(perf_reader_lost(NULL), 0);
+    ck_assert_uint_eq(perf_reader_events_lost(NULL), 0);
     ck_assert_uint_eq(perf_reader_open_spans(NULL, &record, 1), 0);
     ck_assert(!perf_record_attribute(NULL, 0, &attribute));
     ck_assert(!perf_record_attribute(&record, 0, &attribute));
