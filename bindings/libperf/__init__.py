@@ -109,4 +109,6 @@ def __dir__() -> list[str]:
 
 
 if os.environ.get("LIBPERF_PROFILE", "0") not in ("", "0"):
-    __getattr__("Profiler")().start()
+    from .profiler import profile_program
+
+    profile_program()

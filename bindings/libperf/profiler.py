@@ -5,11 +5,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from .errors import StartedError
+from .segment import stay_as_started
 
 if TYPE_CHECKING:
     from .analysis import Analysis
 
-__all__ = ["Profiler"]
+__all__ = ["Profiler", "profile_program"]
 
 
 class Profiler:
@@ -69,3 +70,9 @@ class Profiler:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.stop()
+
+
+def profile_program() -> None:
+    """Record a whole program; called before its first line."""
+    stay_as_started()
+    Profiler().start()

@@ -20,7 +20,9 @@ def main() -> None:
 
     libperf.instrument()
     if os.environ.get("LIBPERF_PROFILE") is None:  # else it is on already, or not wanted
-        libperf.Profiler().start()
+        from libperf.profiler import profile_program
+
+        profile_program()
     # Ours ends here: threads and exit functions of the program find its own __main__, also after its last line.
     module = sys.modules["__main__"] = ModuleType("__main__")
     module.__dict__["__builtins__"] = sys.modules["builtins"]

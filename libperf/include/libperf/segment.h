@@ -51,6 +51,12 @@ PERF_API void perf_segment_config_init(perf_segment_config *config,
  *  memory is used. */
 PERF_API perf_err perf_segment_start(const perf_segment_config *config);
 
+/** Give the segment that has started, and those of later forks, another
+ *  service than the one it started with.
+ *  Errors: PERF_ERR_INVALID, PERF_ERR_NOMEM; PERF_ERR_CLOSED (nothing was
+ *  recorded yet). */
+PERF_API perf_err perf_segment_set_service(const char *service);
+
 /** Mark the segment as ended in good order. Done by itself at exit; recording
  *  afterwards still works.  Nothing happens when none was started. */
 PERF_API void perf_segment_finish(void);

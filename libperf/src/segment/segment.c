@@ -233,6 +233,27 @@ perf_segment_start(const perf_segment_config *config)
     return err;
 }
 
+perf_err
+perf_segment_set_service(const char *service)
+{
+    perfi_segment *s = &perfi_segment_state;
+    if (!service)
+        return PERF_ERR_INVALID;
+    perf_err err = PERF_ERR_CLOSED;
+    pthread_mutex_lock(&s->lock);
+    if (s->base) {
+        err = keep_text(&service) ? PERF_OK : PERF_ERR_NOMEM;
+        if (!err) {
+            free((void *)s->settings.service);
+            s->settings.service = service;
+            char *shown = s->header->service;
+            snprintf(shown, sizeof s->header->service, "%s", service);
+        }
+    }
+    pthread_mutex_unlock(&s->lock);
+    return err;
+}
+
 /* ---- chunks ---- */
 
 unsigned char *

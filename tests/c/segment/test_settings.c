@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static perf_segment_config
@@ -145,6 +146,29 @@ START_TEST(test_service_and_command_are_shown)
     /* the program's name, none of its arguments */
     ck_assert_ptr_nonnull(strstr(seen.command, "test_segment_settings"));
     ck_assert_ptr_null(strchr(seen.command, ' '));
+}
+END_TEST
+
+START_TEST(test_service_may_change_later)
+{
+    char service[] = "new";
+    ck_assert_int_eq(perf_segment_set_service(service), PERF_ERR_CLOSED);
+    perf_segment_config c = defaults();
+    c.service = "the one it starts with";
+    ck_assert_int_eq(perf_segment_start(&c), PERF_OK);
+    ck_assert_int_eq(perf_segment_set_service(NULL), PERF_ERR_INVALID);
+    ck_assert_str_eq(info().service, c.service);
+    ck_assert_int_eq(perf_segment_set_service(service), PERF_OK);
+    memset(service, 'x', sizeof service - 1); /* it has its own copy */
+    ck_assert_str_eq(info().service, "new");
+    pid_t pid = fork();
+    if (!pid) {
+        perf_event_write(PERF_EVENT_LABEL, 0, 0, 0, 0);
+        exit(strcmp(info().service, "new") != 0);
+    }
+    int status;
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    ck_assert_int_eq(status, 0);
 }
 END_TEST
 
@@ -300,6 +324,7 @@ main(void)
     tcase_add_test(tests, test_span_begun_before_start_is_recorded);
     tcase_add_test(tests, test_stats_and_finish_before_any_record);
     tcase_add_loop_test(tests, test_service_and_command_are_shown, 0, 2);
+    tcase_add_test(tests, test_service_may_change_later);
     tcase_add_test(tests, test_nonsense_in_max_bytes_is_said_once);
     tcase_add_test(tests, test_max_bytes_from_the_environment);
     tcase_add_test(tests, test_ring_bytes_from_the_environment);
