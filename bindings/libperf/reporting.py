@@ -80,6 +80,11 @@ class Report:
         """ "running", "finished", or "killed" when the program never came to its end."""
         return "running" if self.info.alive else "finished" if self.info.finished else "killed"
 
+    @property
+    def is_empty(self) -> bool:
+        """No span, and no metric."""
+        return not (self.rows or self.open or self.timings or self.counters or self.gauges)
+
     @classmethod
     def read(cls, reader: Reader) -> "Report":
         """Make a report of everything that a reader's picture holds. Takes all its records."""

@@ -56,6 +56,7 @@ PROGRAM = {
 REPORT = {
     *("schema", "libperf", "program", "wall_s", "operations", "slowest", "open", "counters", "gauges", "timings"),
     *("records", "lost"),
+    *("self_replay_error", "reliable", "events", "bottlenecks"),
 }
 
 

@@ -42,6 +42,10 @@ CHILD = Path(__file__).with_name("child.py")
 RING_BYTES = 16 << 20  # of the program: a busy thread fills it in about 100 ms
 POLL_S = 0.01
 FIRST_NEWS_S, SLOWEST_NEWS_S = 10.0, 60.0
+NOTHING = (
+    "libperf: nothing was recorded: no span, task or thread; decorate functions with @libperf.trace, "
+    "or call libperf.instrument()"
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -184,6 +188,9 @@ def tell(
 ) -> None:
     from ..table import print_report, seconds
 
+    if report.is_empty and (analysis is None or analysis.actors <= 1):  # the program's main thread is one
+        print(NOTHING, file=sys.stderr)
+        return
     console = print_report(report, analysis, stderr=True)
     end = "" if status == 0 else f", exit status {status}"
     if status - 128 in {number.value for number in signal.Signals}:
@@ -218,7 +225,7 @@ def main(options: argparse.Namespace) -> int:
         status, found = wait([sys.executable, str(CHILD), *program], options.trace, temporary)
         took = time.monotonic() - start
         if found is None:
-            print("libperf: nothing was recorded: the program ended before its first span", file=sys.stderr)
+            print(NOTHING, file=sys.stderr)
             return status
         try:
             with found.reader, found.drain:
