@@ -21,7 +21,8 @@ from libperf._core import ffi, lib
 from libperf.drain import Drain
 from libperf.reader import Reader
 
-HEADERS = Path(__file__).parents[2] / "libperf/include/libperf"
+ROOT = Path(__file__).parents[2]
+HEADERS = [*ROOT.glob("libperf/include/libperf/*.h"), *ROOT.glob("profiler/include/libperf/*.h")]
 FUNCTIONS = sorted(name for name in dir(lib) if callable(getattr(lib, name)))
 BLOCKING = {name for name in FUNCTIONS if name.endswith("_blocking")}
 
@@ -53,7 +54,7 @@ needs_objdump = pytest.mark.skipif(not shutil.which("objdump"), reason="objdump 
 def declared() -> set[str]:
     """What the headers declare, found without the preprocessor that cffi's declarations come from."""
     found: set[str] = set()
-    for header in HEADERS.glob("*.h"):
+    for header in HEADERS:
         text = re.sub(r"/\*.*?\*/", "", header.read_text(), flags=re.DOTALL)
         found |= set(re.findall(r"PERF_API[\s\w*]*?\b(perf_\w+)\s*\(", text))
     return found
@@ -173,15 +174,24 @@ def test_a_held_gil_gives_no_turn(other: Other) -> None:
     assert given == dict.fromkeys(given, 0)
 
 
+@pytest.fixture
+def profiler() -> libperf.Profiler:
+    """It has seen one span."""
+    with libperf.Profiler() as profiler, libperf.span("test_gil"):
+        pass
+    return profiler
+
+
 @pytest.mark.parametrize("name", sorted(BLOCKING))
-def test_a_released_gil_gives_a_turn(name: str, other: Other, tmp_path: Path) -> None:
-    """While a `_blocking` function copies a segment, the other thread goes on."""
+def test_a_released_gil_gives_a_turn(name: str, profiler: libperf.Profiler, other: Other, tmp_path: Path) -> None:
+    """While a `_blocking` function copies a segment, or replays a program, the other thread goes on."""
     libperf.Counter("test_gil").add()
     own = libperf.segment_path()
     assert own is not None
     trace = tmp_path / "trace.perf"
-    out, drained = ffi.new("perf_reader **"), ffi.new("perf_drain **")
-    with Reader() as reader, Drain(own, trace) as drain:
+    out, drained, analysed = ffi.new("perf_reader **"), ffi.new("perf_drain **"), ffi.new("perf_analysis **")
+    steps, count, ns = ffi.new("perf_path_step **"), ffi.new("size_t *"), ffi.new("uint64_t *")
+    with Reader() as reader, Drain(own, trace) as drain, profiler.analyze() as analysis:
 
         def opened(err: int) -> None:
             assert err == lib.PERF_OK
@@ -191,7 +201,19 @@ def test_a_released_gil_gives_a_turn(name: str, other: Other, tmp_path: Path) ->
             assert err == lib.PERF_OK
             lib.perf_drain_close(drained[0])
 
+        def analysis_created(err: int) -> None:
+            assert err in (lib.PERF_OK, lib.PERF_ERR_NOT_FOUND)  # the first call has taken the events
+            lib.perf_analysis_destroy(analysed[0])
+            analysed[0] = ffi.NULL
+
         calls: dict[str, Callable[[], Any]] = {
+            "perf_analysis_create_blocking": lambda: analysis_created(
+                lib.perf_analysis_create_blocking(reader._get(), profiler.session, ffi.NULL, analysed)
+            ),
+            "perf_analysis_path_blocking": lambda: lib.perf_analysis_path_blocking(analysis._get(), 0, steps, count),
+            "perf_analysis_replay_blocking": lambda: lib.perf_analysis_replay_blocking(
+                analysis._get(), ffi.NULL, 0, 0, 0, ns
+            ),
             "perf_drain_open_blocking": lambda: drain_opened(
                 lib.perf_drain_open_blocking(bytes(own), bytes(trace), ffi.NULL, drained)
             ),

@@ -172,7 +172,9 @@ def test_configure_after_a_record_is_too_late(name: str) -> None:
 
 def test_configure_when_the_recording_came_first(run: Any, segments: Segments) -> None:
     """In a program that is profiled from before its first line the service is set; what is not is said, in one line."""
-    code = f"import libperf\nlibperf.configure(service='shop')\n{WORK}libperf.configure(dir='/nosuch', max_bytes=1 << 20)"
+    code = (
+        f"import libperf\nlibperf.configure(service='shop')\n{WORK}libperf.configure(dir='/nosuch', max_bytes=1 << 20)"
+    )
     done = run(code, LIBPERF_PROFILE="1", LIBPERF_SERVICE="before")
     (warning,) = done.stderr.splitlines()
     assert warning.endswith("does not change dir (LIBPERF_DIR), max_bytes (LIBPERF_MAX_BYTES)")
