@@ -20,6 +20,7 @@ typedef struct perfi_player {
     uint32_t holds;             /* shortened holds it is in */
     uint32_t serves;            /* 1 + sibling it runs in another's place */
     uint64_t ready_at;
+    double rest_ns; /* of times that are no whole nanoseconds: -0.5 .. 0.5 */
     bool started, queued, done, is_clone;
     bool claimed;   /* the lock, at least once */
     bool cancelled; /* so it is in its own program again */
