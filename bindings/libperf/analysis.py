@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from ._core import ffi, lib
 from ._handle import Handle
+from .changes import Change, find_changes
 from .errors import NotFoundError, PerfError, check
 from .names import Kind
 from .reader import Reader
 
 if TYPE_CHECKING:
     from .bottlenecks import Bottleneck
+    from .deadlocks import Deadlock
 
 __all__ = ["Analysis", "Label", "Prediction", "Resource", "what_if"]
 
@@ -33,8 +35,6 @@ LABEL_KINDS = {lib.PERF_LABEL_NONE: "none", lib.PERF_LABEL_LIMIT: "limit", lib.P
 METHOD = re.compile(r"_*[A-Z]\w*\.\w+")  # what @trace calls a method; the user wrote `def name`
 
 LABEL_TIMES = ("cpu", "block", "delay", "loop", "span", "gap", "first", "median", "tail", "barrier")
-
-Change = tuple[int, int, float]  # PERF_CHANGE_…, number of a label or resource, factor
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +146,7 @@ class Analysis(Handle):
         "memory",
         "replayed",
         "resources",
+        "session",
         "startup",
         "stuck",
         "threads",
@@ -155,6 +156,7 @@ class Analysis(Handle):
     def __init__(self, source: "Reader | str | os.PathLike[str]", *, session: int = 0) -> None:
         reader = source if isinstance(source, Reader) else Reader(source)
         self._reader = reader  # names are read out of it, as long as this lives
+        self.session = session
         out = ffi.new("perf_analysis **")
         code = lib.perf_analysis_create_blocking(reader._get(), session, ffi.NULL, out)
         if code == lib.PERF_ERR_NOT_FOUND:
@@ -278,6 +280,16 @@ class Analysis(Handle):
         return found
 
     @property
+    def deadlocks(self) -> "list[Deadlock]":
+        """Locks whose holders waited for each other, the longest wait first."""
+        if "deadlocks" not in self._cache:
+            from .deadlocks import find_deadlocks
+
+            self._cache["deadlocks"] = find_deadlocks(self)
+        found: list[Deadlock] = self._cache["deadlocks"]
+        return found
+
+    @property
     def shares(self) -> dict[str, float]:
         """Elasticities by name; see bottlenecks.shares()."""
         from .bottlenecks import shares
@@ -329,6 +341,7 @@ class Analysis(Handle):
             "analysed_wall_s": round(self.wall, 6),
             "startup_imports_s": round(self.startup, 6),
             "events": self.events,
+            "deadlocks": [{"locks": list(each.locks), "waited_s": each.seconds} for each in self.deadlocks],
             "bottlenecks": [each.to_dict() for each in self.bottlenecks],
         }
 
@@ -341,8 +354,10 @@ class Analysis(Handle):
 
     @property
     def reliable(self) -> bool:
-        """Whether a what-if can be trusted: nothing was lost, and the unchanged run replays as it was."""
-        return not self.stuck and not self.lost and self.self_replay_error <= RELIABLE_ERROR
+        """Whether a what-if can be trusted: nothing was lost, the unchanged run replays as it was, and no time was spent
+        in a deadlock."""
+        as_it_was = not self.stuck and self.self_replay_error <= RELIABLE_ERROR
+        return as_it_was and not self.lost and not self.deadlocks
 
     def replay(self, changes: list[Change] | None = None, sample: int = 0) -> float:
         """Seconds that the program takes with these changes. `sample`: see perf_analysis_replay_blocking()."""
@@ -374,50 +389,11 @@ class Analysis(Handle):
         {"side_by_side": True}: calls that came one after the other are made at once.
         KeyError names what there is; ValueError says what is wrong with a value.
         """
-        wanted = [change for name, value in changes.items() for change in self._changes(name, value)]
+        wanted = [change for name, value in changes.items() for change in find_changes(self, name, value)]
         after = self.replay(wanted)
         gain = (self.replayed - after) / self.replayed if self.replayed else 0.0
         return Prediction(gain, self.replayed, after, self.reliable)
 
-    def _changes(self, name: str, value: Any) -> list[Change]:
-        kind, _, bare = name.partition(":")
-        for label in self.labels:
-            if label.gap and name == f"rate limit in {label.name}":
-                return [(lib.PERF_CHANGE_GAP, label.number, _factor(name, value))]
-            if label.kind == "import":
-                if (kind, bare) == ("import", label.name):
-                    return [(lib.PERF_CHANGE_TIME, label.number, _factor(name, value))]
-            elif label.name and (label.name == name or (label.kind == kind and label.name == bare)):
-                if value == {"side_by_side": True}:
-                    return [(lib.PERF_CHANGE_SIDE_BY_SIDE, label.number, 1.0)]
-                return [(lib.PERF_CHANGE_TIME, label.number, _factor(name, value))]
-        for resource in self.resources:
-            if resource.name == name or (resource.kind == kind and resource.name == bare):
-                factor = _resource_factor(resource, name, value)
-                return [(lib.PERF_CHANGE_CAPACITY, number, factor) for number in resource.numbers]
-        known = [f"{label.kind}:{label.name}" for label in self.labels if label.name]
-        known += [f"{resource.kind}:{resource.name}" for resource in self.resources]
-        raise KeyError(f"nothing was recorded under {name!r}; there are: {', '.join(known) or 'no names'}")
-
-
-def _factor(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1000:
-        raise ValueError(f"{name!r}: {value!r} is no factor; 0.5 means half the time, 0 none at all")
-    return float(value)
-
-
-def _resource_factor(resource: Resource, name: str, value: Any) -> float:
-    word = {"queue": "workers", "lock": "hold"}.get(resource.kind, "capacity")
-    wanted = value.get(word) if isinstance(value, dict) and len(value) == 1 else None
-    if isinstance(wanted, bool) or not isinstance(wanted, (int, float)):
-        raise ValueError(f"{name!r}: {value!r} is no change of a {resource.kind}; use {{{word!r}: …}}")
-    if resource.kind == "lock" and wanted != 0.5:
-        raise ValueError(f"{name!r}: only {{'hold': 0.5}} can be replayed, not {wanted!r}")
-    if resource.kind == "queue" and wanted != 2 * resource.workers:
-        raise ValueError(f"{name!r}: only twice the {resource.workers} workers can be replayed, not {wanted!r}")
-    if resource.kind in ("semaphore", "executor") and (wanted < 1 or wanted != int(wanted)):
-        raise ValueError(f"{name!r}: a capacity is 1 or more, not {wanted!r}")
-    return wanted / resource.capacity if resource.kind in ("semaphore", "executor") else 2.0
 
 
 def what_if(trace: "Analysis | Reader | str | os.PathLike[str]", changes: dict[str, Any]) -> Prediction:

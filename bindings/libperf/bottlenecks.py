@@ -6,7 +6,8 @@ from typing import Any
 
 from . import classes
 from ._core import lib
-from .analysis import Analysis, Change, Label, Resource
+from .analysis import Analysis, Label, Resource
+from .changes import Change
 from .classes import Evidence, Thresholds
 
 __all__ = ["Bottleneck", "find_bottlenecks"]
@@ -203,8 +204,8 @@ def _limiters(analysis: Analysis) -> list[_Candidate]:
 def _resources(analysis: Analysis, t: Thresholds) -> list[_Candidate]:
     found = []
     for resource in analysis.resources:
-        if not resource.uses or (resource.kind == "queue" and not resource.workers):
-            continue
+        if not resource.uses or not (resource.workers if resource.kind == "queue" else resource.capacity):
+            continue  # nothing to have more of
         changes = [(lib.PERF_CHANGE_CAPACITY, number, 2.0) for number in resource.numbers]
         gain = analysis.gain(changes) if resource.waited or resource.kind == "queue" else 0.0
         found.append(

@@ -1,0 +1,72 @@
+"""What a what-if changes: from names and values as people write them to changes of a replay."""
+
+from typing import TYPE_CHECKING, Any
+
+from ._core import lib
+
+if TYPE_CHECKING:
+    from .analysis import Analysis, Resource
+
+__all__ = ["Change", "find_changes"]
+
+MOST = 1000  # times as much: what a replay takes
+
+Change = tuple[int, int, float]  # PERF_CHANGE_…, number of a label or resource, factor
+
+
+def find_changes(analysis: "Analysis", name: str, value: Any) -> list[Change]:
+    """The changes that one entry of Analysis.what_if() stands for. Of a span and a resource of the same name a number
+    changes the span, a dict the resource."""
+    kind, _, bare = name.partition(":")
+    kind = "span" if kind == "function" else kind  # as tables call it
+
+    def is_meant(one: Any) -> bool:
+        plain = one.name == name and one.kind != "import"
+        return bool(one.name) and (plain or (one.kind, one.name) == (kind, bare))
+
+    limited = [label for label in analysis.labels if label.gap and name == f"rate limit in {label.name}"]
+    if limited:
+        return [(lib.PERF_CHANGE_GAP, label.number, _factor(name, value)) for label in limited]
+    labels = [label for label in analysis.labels if is_meant(label)]
+    resources = [resource for resource in analysis.resources if is_meant(resource)]
+    if labels and value == {"side_by_side": True}:
+        return [(lib.PERF_CHANGE_SIDE_BY_SIDE, label.number, 1.0) for label in labels]
+    if resources and (isinstance(value, dict) or not labels):
+        return [
+            (lib.PERF_CHANGE_CAPACITY, number, _resource_factor(resource, name, value))
+            for resource in resources
+            for number in resource.numbers
+        ]
+    if labels:
+        return [(lib.PERF_CHANGE_TIME, label.number, _factor(name, value)) for label in labels]
+    known = [f"{label.kind}:{label.name}" for label in analysis.labels if label.name]
+    known += [f"{resource.kind}:{resource.name}" for resource in analysis.resources]
+    raise KeyError(f"nothing was recorded under {name!r}; there are: {', '.join(known) or 'no names'}")
+
+
+def _factor(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= MOST:
+        raise ValueError(f"{name!r}: {value!r} is no factor; 0.5 means half the time, 0 none at all, {MOST} is the most")
+    return float(value)
+
+
+def _resource_factor(resource: "Resource", name: str, value: Any) -> float:
+    word = {"queue": "workers", "lock": "hold"}.get(resource.kind, "capacity")
+    wanted = value.get(word) if isinstance(value, dict) and len(value) == 1 else None
+    if isinstance(wanted, bool) or not isinstance(wanted, (int, float)):
+        raise ValueError(f"{name!r}: {value!r} is no change of a {resource.kind}; use {{{word!r}: …}}")
+    if resource.kind == "lock":
+        if wanted != 0.5:
+            raise ValueError(f"{name!r}: only {{'hold': 0.5}} can be replayed, not {wanted!r}")
+        return 2.0
+    if resource.kind == "queue":
+        if not resource.workers:
+            raise ValueError(f"{name!r}: no task takes from this queue alone, so there are no workers to add")
+        if wanted != 2 * resource.workers:
+            raise ValueError(f"{name!r}: only twice the {resource.workers} workers can be replayed, not {wanted!r}")
+        return 2.0
+    if wanted < 1 or not float(wanted).is_integer():
+        raise ValueError(f"{name!r}: a capacity is a whole number, 1 or more, not {wanted!r}")
+    if not resource.capacity:
+        raise ValueError(f"{name!r}: it was made with capacity 0, as a signal: there is nothing to multiply")
+    return min(wanted / resource.capacity, float(MOST))
