@@ -1,39 +1,54 @@
 """Bottlenecks for people: the table that `libperf run` and `libperf report` end with."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from pathlib import PurePath
 from typing import NamedTuple
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from .analysis import RELIABLE_ERROR, Analysis
 from .bottlenecks import Bottleneck
-from .table import NAME_WIDTH, printable, seconds
+from .table import printable, short
+from .units import seconds
 
 __all__ = ["bottlenecks"]
 
 ROWS = 8
 ADVICE = 3
 LEAST_GAIN = 0.01
+LEAST_NAME = 16  # columns: before names get shorter than that, the class goes
+
+TITLES = {"span": "function", "import": "", "limiter": ""}
+FIXES = {
+    "faster": "2× faster",
+    "move to start": "done at start",
+    "capacity": "capacity {to}",
+    "workers": "{to} workers",
+    "hold": "held half as long",
+    "rate": "twice the rate",
+}
 
 
 def bottlenecks(analysis: Analysis, width: int) -> RenderableType:
     """The table, what to do about its first rows, and whether to believe it."""
     found = [each for each in analysis.bottlenecks if each.gain >= LEAST_GAIN][:ROWS]
-    if not found:
-        return Group(Text("no bottleneck: nothing that was recorded would save 1 % of the time"), _trust(analysis))
-    parts: list[RenderableType] = [_table(found, width)]
-    for number, each in enumerate(found[:ADVICE], 1):
-        why = Text.assemble((f"{number} ", "bold"), (printable(each.why), "dim"))
-        parts += [Padding(why, (0, 0, 0, 1)), Padding(Text(f"→ {printable(each.advice)}"), (0, 0, 0, 3))]
-    parts.append(Text())
-    parts.append(_trust(analysis))
+    parts: list[RenderableType] = [*_deadlocks(analysis)]
+    if parts:
+        parts.append(Text())
+    if found:
+        parts += [_table(found, width), _advice(found[:ADVICE]), Text()]
+    else:
+        parts.append(Text("no bottleneck: nothing that was recorded would save 1 % of the time"))
+    parts.append(_trust(analysis, bool(found)))
     if analysis.startup >= 0.01:
         parts.append(Text(f"imports before the program's own work: {seconds(analysis.startup)}, not counted", "dim"))
     return Group(*parts)
+
+
+# ---- the table ----
 
 
 class Column(NamedTuple):
@@ -42,75 +57,100 @@ class Column(NamedTuple):
     heading: str
     rank: int
     cell: Callable[[Bottleneck], Text]
-
-
-COLUMNS = [
-    Column("share", 1, lambda each: Text(f"{each.share * 100:.0f} %")),
-    Column("on path", 2, lambda each: Text("–" if each.on_path is None else f"{each.on_path * 100:.0f} %")),
-    Column("saves", 0, lambda each: _gain(each)),
-    Column("if", 0, lambda each: Text(_fix(each))),
-    Column("class", 0, lambda each: Text(each.category, style="yellow" if each.category != "critical" else "")),
-]
-LEFT = ("if", "class")
-
-
-def _table(found: list[Bottleneck], width: int) -> Table:
-    """As many columns as fit."""
-    columns = COLUMNS
-
-    def needed() -> int:
-        cells = (max(len(column.heading), *(column.cell(each).cell_len for each in found)) for column in columns)
-        return 3 + max(_name(each).cell_len for each in found) + sum(2 + wide for wide in cells)
-
-    while needed() > width and any(column.rank for column in columns):
-        least = min(column.rank for column in columns if column.rank)
-        columns = [column for column in columns if column.rank != least]
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1), show_edge=False)
-    table.add_column("", justify="right", style="dim", no_wrap=True)
-    table.add_column("bottlenecks", header_style="bold", no_wrap=True, overflow="ellipsis")
-    for column in columns:
-        table.add_column(column.heading, justify="left" if column.heading in LEFT else "right", no_wrap=True)
-    for number, each in enumerate(found, 1):
-        table.add_row(str(number), _name(each), *(column.cell(each) for column in columns))
-    return table
+    is_text: bool = False
 
 
 def _name(each: Bottleneck) -> Text:
-    name = printable(each.name)
-    if len(name) > NAME_WIDTH:
-        name = name[: NAME_WIDTH - 1] + "…"
-    kind = {"span": "function", "import": "", "limiter": ""}.get(each.kind, each.kind)
-    where = "" if each.where.endswith(each.name) else f"  {each.where}"
-    return Text.assemble((f"{kind} " if kind else "", "dim"), (name, "bold"), (where, "dim"))
+    kind = TITLES.get(each.kind, each.kind)
+    return Text.assemble((f"{kind} " if kind else "", "dim"), (short(printable(each.name)), "bold"))
+
+
+def _where(each: Bottleneck) -> Text:
+    known = each.where.endswith(each.name)  # who has no name is called by its line
+    return Text("" if known else printable(PurePath(each.where).name), "dim")
 
 
 def _gain(each: Bottleneck) -> Text:
     spread = round((each.gain_high - each.gain_low) / 2 * 100)
-    text = f"−{each.gain * 100:.0f} %" + (f" ± {spread}" if spread else "")
-    return Text(text + (" (tie)" if each.ties else ""), style="green" if each.reliable else "dim")
+    text = f"−{each.gain * 100:.0f} %" + (f" ± {spread}" if spread else "") + (" (tie)" if each.ties else "")
+    return Text(text, "green" if each.reliable else "dim")
 
 
-def _fix(each: Bottleneck) -> str:
-    words = {
-        "faster": "2× faster",
-        "move to start": "done at start",
-        "capacity": f"capacity {each.fix['to']}",
-        "workers": f"{each.fix['to']} workers",
-        "hold": "held half as long",
-        "rate": "twice the rate",
-    }
-    return words.get(str(each.fix["action"]), str(each.fix["action"]))
+def _percent(share: float | None) -> Text:
+    return Text("–" if share is None else f"{share * 100:.0f} %")
 
 
-def _trust(analysis: Analysis) -> Text:
-    error = analysis.self_replay_error
-    off = f"replay of the unchanged run: {error * 100:.1f} % off"
+COLUMNS = [
+    Column("where", 3, _where, is_text=True),
+    Column("share", 2, lambda each: _percent(each.share)),
+    Column("on path", 1, lambda each: _percent(each.on_path)),
+    Column("saves", 0, _gain),
+    Column(
+        "if", 0, lambda each: Text(FIXES.get(each.fix["action"], each.fix["action"]).format(**each.fix)), is_text=True
+    ),
+    Column("class", 4, lambda each: Text(each.category, "" if each.category == "critical" else "yellow"), is_text=True),
+]
+
+
+def _table(found: list[Bottleneck], width: int) -> Table:
+    """As many columns as fit."""
+    cells = {column.heading: [column.cell(each) for each in found] for column in COLUMNS}
+    columns = [column for column in COLUMNS if any(cells[column.heading])]
+    names = [_name(each) for each in found]
+    widest = max(name.cell_len for name in names)
+
+    def room() -> int:
+        """For names."""
+        wide = (max(len(c.heading), *(cell.cell_len for cell in cells[c.heading])) + 2 for c in columns)
+        return width - 3 - sum(wide)
+
+    for rank in (1, 2, 3, 4):
+        if room() < (widest if rank < 4 else min(widest, LEAST_NAME)):
+            columns = [column for column in columns if column.rank != rank]
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    table.add_column("", justify="right", style="dim", no_wrap=True)
+    table.add_column("bottlenecks", header_style="bold", no_wrap=True, overflow="ellipsis", max_width=max(room(), 1))
+    for column in columns:
+        table.add_column(column.heading, justify="left" if column.is_text else "right", no_wrap=True)
+    for number, name in enumerate(names):
+        table.add_row(str(number + 1), name, *(cells[column.heading][number] for column in columns))
+    return table
+
+
+def _advice(found: list[Bottleneck]) -> Table:
+    grid = Table.grid(padding=(0, 1))
+    grid.add_column(justify="right", style="bold")
+    grid.add_column(overflow="fold")
+    for number, each in enumerate(found, 1):
+        grid.add_row(str(number), Group(Text(printable(each.why), "dim"), Text(f"→ {printable(each.advice)}")))
+    return grid
+
+
+# ---- whether to believe it ----
+
+
+def _deadlocks(analysis: Analysis) -> Iterable[Text]:
+    for each in analysis.deadlocks:
+        *others, last = (f"{printable(lock)!r}" for lock in each.locks)
+        who = (
+            f"the holders of {', '.join(others)} and {last} wait for each other"
+            if others
+            else f"{last} waits for itself"
+        )
+        how_long = f", {seconds(each.seconds)} long" if each.seconds else ""
+        yield Text(f"deadlock: {who}{how_long}: take locks in the same order everywhere", "bold red")
+
+
+def _trust(analysis: Analysis, any_found: bool) -> Text:
+    off = f"replay of the unchanged run: {analysis.self_replay_error * 100:.1f} % off"
     if analysis.reliable:
-        return Text(f"{off} — the numbers above can be trusted", style="dim")
+        return Text(off + " — the numbers above can be trusted" * any_found, "dim")
     if analysis.stuck:
         why = "it never came to its end: a deadlock, or something that is not understood"
     elif analysis.lost:
         why = f"{analysis.lost:,} events were lost"
+    elif analysis.deadlocks:
+        why = "a deadlock lasts until somebody gives up, however fast the rest is"
     else:
         why = f"more than {RELIABLE_ERROR * 100:.0f} %"
-    return Text(f"{off} — not reliable: {why}", style="bold red")
+    return Text(f"{off} — not reliable: {why}", "bold red")

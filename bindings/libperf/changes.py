@@ -46,7 +46,9 @@ def find_changes(analysis: "Analysis", name: str, value: Any) -> list[Change]:
 
 def _factor(name: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= MOST:
-        raise ValueError(f"{name!r}: {value!r} is no factor; 0.5 means half the time, 0 none at all, {MOST} is the most")
+        raise ValueError(
+            f"{name!r}: {value!r} is no factor; 0.5 means half the time, 0 none at all, {MOST} is the most"
+        )
     return float(value)
 
 

@@ -6,6 +6,8 @@ docs/bottlenecks.md explains each class in three sentences.
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from .units import seconds, size
+
 if TYPE_CHECKING:
     from .analysis import Analysis, Label, Resource
 
@@ -47,10 +49,6 @@ class Evidence:
     advice: str
 
 
-def _seconds(value: float) -> str:
-    return f"{value:.2f} s" if value >= 1 else f"{value * 1e3:.3g} ms"
-
-
 def _percent(share: float) -> str:
     return f"{share * 100:.0f} %"
 
@@ -61,7 +59,7 @@ def of_label(label: "Label", analysis: "Analysis", t: Thresholds) -> Evidence:
     if label.kind == "graph":
         return Evidence(
             "framework-gap",
-            f"{_seconds(total)} in {label.name} itself, outside its nodes",
+            f"{seconds(total)} in {label.name} itself, outside its nodes",
             "fewer, larger nodes; a smaller state; a checkpointer that writes less often",
         )
     if label.retried > max(0, t.retried * label.calls):
@@ -75,7 +73,7 @@ def of_label(label: "Label", analysis: "Analysis", t: Thresholds) -> Evidence:
         how = "CPU work" if on_cpu else "a blocking call"
         return Evidence(
             "loop-bound",
-            f"{how} in a coroutine; other tasks were ready for {_seconds(analysis.lag)} in all",
+            f"{how} in a coroutine; other tasks were ready for {seconds(analysis.lag)} in all",
             f"a cheaper {label.name}, or a process for it: loop.run_in_executor(ProcessPoolExecutor(), …)"
             if on_cpu
             else f"await asyncio.to_thread({label.name}, …), or an awaitable version of what it calls",
@@ -83,7 +81,7 @@ def of_label(label: "Label", analysis: "Analysis", t: Thresholds) -> Evidence:
     if label.cpu > t.cpu_own * total and analysis.threads > 1 and analysis.lock_wait > t.lock_wait * wall:
         return Evidence(
             "gil-bound",
-            f"threads waited {_seconds(analysis.lock_wait)} for the interpreter lock",
+            f"threads waited {seconds(analysis.lock_wait)} for the interpreter lock",
             f"run {label.name} in processes (ProcessPoolExecutor), or in a library that frees the lock",
         )
     beyond = label.first - label.median
@@ -95,26 +93,26 @@ def of_label(label: "Label", analysis: "Analysis", t: Thresholds) -> Evidence:
     ):
         return Evidence(
             "first-use",
-            f"the first call took {_seconds(label.first)}, later ones {_seconds(label.median)}",
+            f"the first call took {seconds(label.first)}, later ones {seconds(label.median)}",
             f"call {label.name} once when the program starts, or build what it needs there",
         )
     growth = analysis.memory[2] - analysis.memory[0]
     if growth > t.growth_bytes and label.grown > t.growth_own * growth:
         return Evidence(
             "memory-growth",
-            f"the process grew by {growth / 2**20:.0f} MiB, {label.grown / 2**20:.0f} MiB of it here",
+            f"the process grew by {size(growth)}, {size(label.grown)} of it here",
             f"let go of what {label.name} keeps, or bound it: a cache with max_bytes, a smaller state",
         )
     if label.calls >= t.tail_calls and label.tail > t.tail_own * total:
         return Evidence(
             "slow-tail",
-            f"half of the calls take {_seconds(label.median)}; a few take most of the time",
+            f"half of the calls take {seconds(label.median)}; a few take most of the time",
             f"a time limit and a second try for {label.name}: asyncio.timeout(…), or hedged requests",
         )
     if label.barrier > t.barrier_wall * wall:
         return Evidence(
             "barrier",
-            f"other branches of the step waited {_seconds(label.barrier)} for it",
+            f"other branches of the step waited {seconds(label.barrier)} for it",
             f"make {label.name} faster, or let what does not need it run on: a sub-graph for each branch",
         )
     return Evidence("critical", _critical(label), _faster(label))
@@ -122,7 +120,7 @@ def of_label(label: "Label", analysis: "Analysis", t: Thresholds) -> Evidence:
 
 def of_imports(imported: list["Label"]) -> Evidence:
     """The class of modules that a call imported."""
-    names = [f"{label.name} ({_seconds(label.total)})" for label in imported[:3]]
+    names = [f"{label.name} ({seconds(label.total)})" for label in imported[:3]]
     more = f" and {len(imported) - 3} more" if len(imported) > 3 else ""
     return Evidence(
         "first-use",
@@ -133,7 +131,7 @@ def of_imports(imported: list["Label"]) -> Evidence:
 
 def _critical(label: "Label") -> str:
     calls = f"{label.calls} calls, " if label.calls > 1 else ""
-    return f"{calls}own time {_seconds(label.total)}"
+    return f"{calls}own time {seconds(label.total)}"
 
 
 def _faster(label: "Label") -> str:
@@ -180,6 +178,6 @@ def of_limiter(label: "Label") -> Evidence:
     """The class of a limiter that is known by its rhythm only."""
     return Evidence(
         "rate-limited",
-        f"one grant every {_seconds(label.gap)}, whenever callers come",
+        f"one grant every {seconds(label.gap)}, whenever callers come",
         "raise the rate or the quota; or batch, so that fewer calls need a grant",
     )

@@ -13,6 +13,7 @@ from rich.text import Text
 from .analysis import Analysis
 from .names import Kind
 from .reporting import Call, Report, Row
+from .units import seconds
 
 TITLES = {
     Kind.GRAPH: "graph",
@@ -37,17 +38,6 @@ LOSSES = {
     "spans_unseen": "spans were open beyond 1,024 at a time and never visible as open",
     "damaged": "parts of the file were damaged and skipped",
 }
-
-
-def seconds(value: float) -> str:
-    """Three digits and a unit: 1.23 s, 45.6 ms, 789 µs."""
-    if value >= 100:
-        return f"{value:,.0f} s"
-    for unit, scale in (("s", 1.0), ("ms", 1e3), ("µs", 1e6)):
-        scaled = value * scale
-        if scaled >= 0.9995 or unit == "µs":
-            return f"{scaled:.{2 if scaled < 9.995 else 1 if scaled < 99.95 else 0}f} {unit}"
-    return ""
 
 
 def count(value: int) -> str:

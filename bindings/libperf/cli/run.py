@@ -26,6 +26,7 @@ from ..drain import Drain
 from ..errors import PerfError
 from ..reader import Reader, find_segment
 from ..reporting import Report
+from ..units import seconds
 from . import hang_up
 
 EPILOG = """\
@@ -108,8 +109,6 @@ class News:
     def tell(self, reader: Reader, now: float) -> None:
         if now < self.next:
             return
-        from ..table import seconds
-
         self.gap = min(self.gap * 2, SLOWEST_NEWS_S)
         self.next = now + self.gap
         reader.refresh()
@@ -186,7 +185,7 @@ def _follow(process: "subprocess.Popen[bytes]", trace: Path | None, temporary: b
 def tell(
     report: Report, analysis: Analysis | None, where: Path, json_file: str | None, took: float, status: int
 ) -> None:
-    from ..table import print_report, seconds
+    from ..table import print_report
 
     if report.is_empty and (analysis is None or analysis.actors <= 1):  # the program's main thread is one
         print(NOTHING, file=sys.stderr)
