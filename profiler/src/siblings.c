@@ -4,6 +4,8 @@
 
 #include <stdlib.h>
 
+enum { AT_ONCE = 64 }; /* more are not made side by side */
+
 typedef struct call {
     uint32_t actor, parent, name, span;
     uint64_t begin;
@@ -48,7 +50,8 @@ perfi_siblings_find(perfi_model *m)
     }
     qsort(all, n, sizeof *all, by_place);
     for (size_t i = 0, j; i < n; i = j) {
-        for (j = i + 1; j < n && follows(m, &all[j - 1], &all[j]); j++)
+        for (j = i + 1;
+             j < n && j - i < AT_ONCE && follows(m, &all[j - 1], &all[j]); j++)
             ;
         uint32_t head = (uint32_t)m->siblings.count;
         for (size_t k = i; j - i > 1 && k < j; k++) {
