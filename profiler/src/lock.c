@@ -5,9 +5,9 @@
  * with the next actor of the same loop does not let go of it. */
 #include "replay_state.h"
 
-/* An hour and a half of fighting for the lock. Then holders run through: times
- * that cannot be must not take as long to replay. */
-enum { PREEMPTIONS_MAX = 1 << 20 };
+/* Twenty minutes of fighting for the lock. Then holders run through: times that
+ * cannot be must not take as long to replay. */
+enum { PREEMPTIONS_MAX = 1 << 18 };
 
 static double
 random_part(perfi_replay *r) /* 0..1; splitmix64 */
