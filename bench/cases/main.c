@@ -8,5 +8,6 @@ main(int argc, char **argv)
     add_histogram_cases();
     add_metric_cases();
     add_span_cases();
+    add_replay_cases();
     return perf_bench_main(argc, argv);
 }
