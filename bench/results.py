@@ -83,7 +83,29 @@ PARTS = {
     "trace": script("bench/peers/trace_cost.py", "trace.jsonl"),
     "import": script("bench/peers/import_time.py", "import.jsonl"),
     "rss": script("bench/rss.py", "rss.jsonl"),
+    "profiling": Part(
+        "profiling.json",
+        lambda build: [sys.executable, "bench/peers/profiling_cost.py", "--json", data("profiling.json")],
+    ),
+    "agents": Part("agents.json", lambda build: score("agents.json", "a", "b", "c", "d", "e")),
+    "new-agents": Part("new_agents.json", lambda build: score("new_agents.json", "n")),
+    "generated": Part(
+        "generated.json",
+        lambda build: [
+            "env",
+            "PYTHONPATH=tests",
+            sys.executable,
+            "-m",
+            "scenarios.virtual",
+            "300",
+            data("generated.json"),
+        ],
+    ),
 }
+
+
+def score(file: str, *patterns: str) -> list[str]:
+    return [sys.executable, "tests/scenarios/agents/measure.py", "score", *patterns, "--json", data(file)]
 
 
 def median(line: Line) -> float:
@@ -279,6 +301,43 @@ def instruction_rows() -> list[list[str]]:
     ]
 
 
+def loaded(file: str) -> Any:
+    path = DATA / file
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def bottleneck_rows() -> list[list[str]]:
+    """How often the bottleneck is named, and how far promises are from what fixes really saved."""
+    rows = []
+    for file, what, least, most in (
+        ("agents.json", "agents the model was developed on", 50, (0.3, 2.5)),
+        ("new_agents.json", "agents written before any result on them", None, None),
+    ):
+        found = loaded(file)
+        if not found:
+            rows.append([what, "-", "-", NOT_MEASURED])
+            continue
+        s = found["summary"]
+        bar = f">= {least} right; median <= {most[0]}, P90 <= {most[1]}" if most else "-"
+        got = (
+            f"{s['right']} of {s['agents']} right; median {s['error_median_points']:.1f}, P90 {s['error_p90_points']:.1f},"
+            f" worst {s['error_worst_points']:.1f} points of {s['gains']} gains"
+        )
+        met = most and s["right"] >= least and s["error_median_points"] <= most[0] and s["error_p90_points"] <= most[1]
+        rows.append([what, bar, got, "-" if not most else "met" if met else "**missed**"])
+    for load, ways in (loaded("generated.json") or {}).items():
+        got = ", ".join(f"{way} {100 * share:.0f} %" for way, share in ways.items())
+        verdict = "met" if ways["what-if"] == 1 else "**missed**"
+        rows.append([f"100 generated agents, {load}", "what-if 100 % right", got, verdict])
+    return rows
+
+
+def profiling_rows() -> list[list[str]]:
+    path = DATA / "profiling.json"
+    lines = map(json.loads, path.read_text().splitlines()) if path.exists() else []
+    return [[line["what"], f"{line['median']:.1f} +- {line['mad']:.1f} {line['unit']}"] for line in lines]
+
+
 def render() -> str:
     lines, places = read(), list[str]()
     bars = table(
@@ -288,6 +347,8 @@ def render() -> str:
     text += "".join(f"- {chr(ord('A') + number)}: {place}\n" for number, place in enumerate(places))
     text += obstacles(lines) + "\n"
     for title, head, rows in (
+        ("Bottlenecks", ["what", "bar", "measured", "verdict"], bottleneck_rows()),
+        ("Profiling mode", ["what", "median"], profiling_rows()),
         ("C cases", ["case", "least ns", "median ns", "compared", "scales"], c_rows(lines)),
         ("Python, added per call", ["what", "median", "times @libperf.trace"], python_rows(lines)),
         ("Instructions per operation", ["operation", "counted", "bound (+ 5 %)"], instruction_rows()),

@@ -1,9 +1,11 @@
-"""Prints how often each way to find the bottleneck of random agents is right: `python -m scenarios.virtual [N]`."""
+"""Prints how often each way to find the bottleneck of random agents is right: `python -m scenarios.virtual [N] [JSON]`."""
 
 from __future__ import annotations
 
+import json
 import sys
 from collections import Counter
+from pathlib import Path
 
 from .baselines import critical_path, first_of, is_right, total_time
 from .generated import LOADS, OPERATIONS, generate
@@ -11,7 +13,7 @@ from .generated import LOADS, OPERATIONS, generate
 WAYS = ("total span time", "critical path", "what-if")
 
 
-def main(number: int) -> None:
+def main(number: int, file: str = "") -> None:
     agents: Counter[str] = Counter()
     right: Counter[tuple[str, str]] = Counter()
     for agent in map(generate, range(number)):
@@ -25,5 +27,9 @@ def main(number: int) -> None:
     for load in LOADS:
         print(f"{load:16}{agents[load]:8}" + "".join(f"{100 * right[load, way] / agents[load]:18.1f}" for way in WAYS))
 
+    if file:
+        found = {load: {way: right[load, way] / agents[load] for way in WAYS} for load in LOADS}
+        Path(file).write_text(json.dumps(found, indent=1) + "\n")
 
-main(int(sys.argv[1]) if sys.argv[1:] else 300)
+
+main(int(sys.argv[1]) if sys.argv[1:] else 300, *sys.argv[2:])
