@@ -27,8 +27,9 @@ from .spans import Span, current_span, span
 from .tracing import trace
 
 if TYPE_CHECKING:
-    from .analysis import Analysis, what_if
+    from .analysis import Analysis
     from .bottlenecks import Bottleneck
+    from .changes import what_if
     from .executor import ContextExecutor
     from .monitor import PerformanceMonitor
     from .profiler import Profiler
@@ -90,7 +91,7 @@ _LATER = {
     "Semaphore": "resources",
     "report": "reporting",
     "snapshot": "reporting",
-    "what_if": "analysis",
+    "what_if": "changes",
 }
 
 

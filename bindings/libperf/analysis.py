@@ -6,12 +6,12 @@ What is made of it for people (classes, advice) is in bottlenecks.py.
 import os
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ._core import ffi, lib
 from ._handle import Handle
-from .changes import Change, find_changes
-from .errors import NotFoundError, PerfError, check
+from .changes import Change, Prediction, find_changes
+from .errors import NotFoundError, check
 from .names import Kind
 from .reader import Reader
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .bottlenecks import Bottleneck
     from .deadlocks import Deadlock
 
-__all__ = ["Analysis", "Label", "Prediction", "Resource", "what_if"]
+__all__ = ["Analysis", "Label", "Resource", "Step"]
 
 RELIABLE_ERROR = 0.05  # of the unchanged replay; above it a what-if is not to be trusted
 LOTTERY_SEEDS = 9  # replays that are averaged when threads fought for the interpreter lock
@@ -59,6 +59,11 @@ class Label:
     tail: float
     barrier: float  # that other nodes of a graph's step waited for it
     grown: int  # bytes of resident memory gained meanwhile, minus lost
+
+    @property
+    def limiter(self) -> str:
+        """What a rate limit in it is called; empty when there is none."""
+        return f"rate limit in {self.name or '(no span)'}" if self.gap else ""
 
     @property
     def total(self) -> float:
@@ -104,19 +109,6 @@ class Step(NamedTuple):
     resource: str  # a wait for which has led here; may be empty
     span: int  # id of the innermost open one
     actor: int  # id of the task, callback or thread
-
-
-class Prediction(float):
-    """A share of the wall that a change would save, 0.25 for a quarter; and how it was found. Seconds."""
-
-    before: float
-    after: float
-    reliable: bool
-
-    def __new__(cls, gain: float, before: float, after: float, reliable: bool) -> Self:
-        self = super().__new__(cls, gain)
-        self.before, self.after, self.reliable = before, after, reliable
-        return self
 
 
 class Analysis(Handle):
@@ -195,6 +187,11 @@ class Analysis(Handle):
 
     # ---- what was recorded ----
 
+    def kinds_of(self, text: str) -> set[str]:
+        """The kinds of spans of that name: a node and the call of a model in it may be called the same, and count as
+        one."""
+        return {name.kind.name.lower() for name in self._reader.names if name.text == text and name.kind.is_operation}
+
     def _text(self, name: int) -> str:
         names = self._reader.names
         return names[name].text if name < len(names) else ""
@@ -202,12 +199,13 @@ class Analysis(Handle):
     def _label(self, number: int) -> Label:
         raw = ffi.new("perf_label *")
         check(lib.perf_analysis_label(self._get(), number, raw), "label")
-        names = self._reader.names
+        name = self._text(raw.name) if raw.kind in (lib.PERF_LABEL_SPAN, lib.PERF_LABEL_IMPORT) else ""
         if raw.kind == lib.PERF_LABEL_SPAN:
+            names = self._reader.names
             kind = (names[raw.name].kind if raw.name < len(names) else Kind.SPAN).name.lower()
+            kind = "llm" if "llm" in self.kinds_of(name) else kind  # a node's time is its model's
         else:
             kind = LABEL_KINDS.get(raw.kind, "hold")
-        name = self._text(raw.name) if kind not in ("none", "limit", "hold") else ""
         if kind == "import":
             name = name.partition(".")[0]
         elif METHOD.fullmatch(name):
@@ -393,17 +391,3 @@ class Analysis(Handle):
         after = self.replay(wanted)
         gain = (self.replayed - after) / self.replayed if self.replayed else 0.0
         return Prediction(gain, self.replayed, after, self.reliable)
-
-
-
-def what_if(trace: "Analysis | Reader | str | os.PathLike[str]", changes: dict[str, Any]) -> Prediction:
-    """What would these changes save? `trace`: a trace file, a Reader, or an Analysis; see Analysis.what_if().
-
-    >>> libperf.what_if("agent.perf", {"llm:summarise": 0.5, "semaphore:db": {"capacity": 2}})
-    """
-    if isinstance(trace, Analysis):
-        return trace.what_if(changes)
-    if not isinstance(trace, (Reader, str, os.PathLike)):
-        raise PerfError(f"what_if({trace!r}): expected a trace file, a Reader or an Analysis")
-    with Analysis(trace) as analysis:
-        return analysis.what_if(changes)

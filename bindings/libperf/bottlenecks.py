@@ -187,7 +187,7 @@ def _limiters(analysis: Analysis) -> list[_Candidate]:
         gain = analysis.gain(changes)
         found.append(
             _Candidate(
-                name=f"rate limit in {label.name}",
+                name=label.limiter,
                 kind="limiter",
                 where="",
                 changes=changes,

@@ -1,17 +1,48 @@
-"""What a what-if changes: from names and values as people write them to changes of a replay."""
+"""What-ifs: from names and values as people write them to changes of a replay."""
 
-from typing import TYPE_CHECKING, Any
+import os
+from typing import TYPE_CHECKING, Any, Self
 
 from ._core import lib
+from .errors import PerfError
+from .reader import Reader
 
 if TYPE_CHECKING:
-    from .analysis import Analysis, Resource
+    from .analysis import Analysis, Label, Resource
 
-__all__ = ["Change", "find_changes"]
+__all__ = ["Change", "Prediction", "find_changes", "what_if"]
 
 MOST = 1000  # times as much: what a replay takes
 
 Change = tuple[int, int, float]  # PERF_CHANGE_…, number of a label or resource, factor
+
+
+class Prediction(float):
+    """A share of the wall that a change would save, 0.25 for a quarter; and how it was found. Seconds."""
+
+    before: float
+    after: float
+    reliable: bool
+
+    def __new__(cls, gain: float, before: float, after: float, reliable: bool) -> Self:
+        self = super().__new__(cls, gain)
+        self.before, self.after, self.reliable = before, after, reliable
+        return self
+
+
+def what_if(trace: "Analysis | Reader | str | os.PathLike[str]", changes: dict[str, Any]) -> Prediction:
+    """What would these changes save? `trace`: a trace file, a Reader, or an Analysis; see Analysis.what_if().
+
+    >>> libperf.what_if("agent.perf", {"llm:summarise": 0.5, "semaphore:db": {"capacity": 2}})
+    """
+    from .analysis import Analysis
+
+    if isinstance(trace, Analysis):
+        return trace.what_if(changes)
+    if not isinstance(trace, (Reader, str, os.PathLike)):
+        raise PerfError(f"what_if({trace!r}): expected a trace file, a Reader or an Analysis")
+    with Analysis(trace) as analysis:
+        return analysis.what_if(changes)
 
 
 def find_changes(analysis: "Analysis", name: str, value: Any) -> list[Change]:
@@ -20,17 +51,18 @@ def find_changes(analysis: "Analysis", name: str, value: Any) -> list[Change]:
     kind, _, bare = name.partition(":")
     kind = "span" if kind == "function" else kind  # as tables call it
 
-    def is_meant(one: Any) -> bool:
-        plain = one.name == name and one.kind != "import"
-        return bool(one.name) and (plain or (one.kind, one.name) == (kind, bare))
+    def is_meant(label: "Label") -> bool:
+        if not label.name or label.kind == "import":
+            return bool(label.name) and (kind, bare) == ("import", label.name)
+        return label.name == name or (label.name == bare and kind in (label.kind, *analysis.kinds_of(bare)))
 
-    limited = [label for label in analysis.labels if label.gap and name == f"rate limit in {label.name}"]
+    limited = [label for label in analysis.labels if label.gap and label.limiter == name]
     if limited:
         return [(lib.PERF_CHANGE_GAP, label.number, _factor(name, value)) for label in limited]
     labels = [label for label in analysis.labels if is_meant(label)]
-    resources = [resource for resource in analysis.resources if is_meant(resource)]
     if labels and value == {"side_by_side": True}:
         return [(lib.PERF_CHANGE_SIDE_BY_SIDE, label.number, 1.0) for label in labels]
+    resources = [one for one in analysis.resources if one.name == name or (one.kind, one.name) == (kind, bare)]
     if resources and (isinstance(value, dict) or not labels):
         return [
             (lib.PERF_CHANGE_CAPACITY, number, _resource_factor(resource, name, value))
@@ -41,7 +73,7 @@ def find_changes(analysis: "Analysis", name: str, value: Any) -> list[Change]:
         return [(lib.PERF_CHANGE_TIME, label.number, _factor(name, value)) for label in labels]
     known = [f"{label.kind}:{label.name}" for label in analysis.labels if label.name]
     known += [f"{resource.kind}:{resource.name}" for resource in analysis.resources]
-    raise KeyError(f"nothing was recorded under {name!r}; there are: {', '.join(known) or 'no names'}")
+    raise KeyError(f"nothing was recorded under {name!r}; there are: {', '.join(dict.fromkeys(known)) or 'no names'}")
 
 
 def _factor(name: str, value: Any) -> float:
