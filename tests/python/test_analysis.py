@@ -165,7 +165,7 @@ def test_after_close() -> None:
 
 FIELDS = {
     *("name", "kind", "class", "where", "share", "on_path", "fix", "gain", "gain_low", "gain_high", "reliable"),
-    *("why", "advice", "ties"),
+    *("why", "advice", "ties", "alternatives"),
 }
 
 
@@ -203,4 +203,5 @@ def test_to_dict_of_a_semaphore() -> None:
         "why": "in use 100 % of the time, waiting/holding 4.5",
         "advice": "raise semaphore 'db' from 1 to 2, if what is behind it can take that",
         "ties": ["query"],
+        "alternatives": [],
     }

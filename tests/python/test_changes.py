@@ -40,6 +40,13 @@ async def namesakes() -> None:
     await asyncio.gather(guarded(), guarded())
 
 
+async def one_after_the_other() -> None:
+    """Four calls from one place, 1 s each, and one from another."""
+    for _ in range(4):
+        await call("page", 1)
+    await call("summary", 1)
+
+
 class Service:
     @libperf.trace
     async def fetch(self) -> None:
@@ -75,6 +82,8 @@ class Service:
         (one_slot_in_half_a_second, {"rate limit in gate": 0.5}, 1.245 / 2.7),
         (one_slot_in_half_a_second, {"gate": 0.5}, 0),
         (one_slot_in_half_a_second, {"fetch": 0.5}, 0.1 / 2.7),
+        (one_after_the_other, {"page": {"side_by_side": True}}, 3 / 5),
+        (one_after_the_other, {"page": {"side_by_side": True}, "summary": 0}, 4 / 5),
         (in_threads, {"executor:readers": {"capacity": 4}}, 0),
         (namesakes, {"plan": 0.5}, 1.5 / 5),
         (namesakes, {"llm:plan": 0.5}, 1.5 / 5),
