@@ -131,14 +131,13 @@ def _advice(found: list[Bottleneck]) -> Table:
 
 def _deadlocks(analysis: Analysis) -> Iterable[Text]:
     for each in analysis.deadlocks:
-        *others, last = (f"{printable(lock)!r}" for lock in each.locks)
-        who = (
-            f"the holders of {', '.join(others)} and {last} wait for each other"
-            if others
-            else f"{last} waits for itself"
-        )
+        *others, last = (f"'{printable(lock)}'" for lock in each.locks)
+        if others:
+            what, fix = f"holders of {', '.join(others)} and {last} wait for each other", "take locks in the same order"
+        else:
+            what, fix = f"holder of {last} waits for it itself", "take it once"
         how_long = f", {seconds(each.seconds)} long" if each.seconds else ""
-        yield Text(f"deadlock: {who}{how_long}: take locks in the same order everywhere", "bold red")
+        yield Text(f"deadlock: the {what}{how_long}: {fix}", "bold red")
 
 
 def _trust(analysis: Analysis, any_found: bool) -> Text:
