@@ -18,13 +18,16 @@ random_part(perfi_replay *r) /* 0..1; splitmix64 */
     return (double)((z ^ z >> 31) >> 11) * 0x1p-53;
 }
 
-static void
-set_alarm(perfi_replay *r)
+/* When its holder must give the lock up. */
+static uint64_t
+alarm_at(const perfi_replay *r)
 {
+    if (!r->claims.count || r->preemptions == PREEMPTIONS_MAX)
+        return UINT64_MAX;
     uint64_t first = r->claims.item[0].since;
     uint64_t from = first > r->switched_at ? first : r->switched_at;
     uint64_t t = from + PERFI_SWITCH_NS;
-    perfi_agenda_add(r, t > r->now ? t : r->now, PERFI_DUE_PREEMPT, r->token);
+    return t > r->now ? t : r->now;
 }
 
 static void
@@ -37,9 +40,10 @@ grant(perfi_replay *r, perfi_claim claim, bool same_thread)
     r->token++;
     if (!same_thread)
         r->switched_at = r->now;
-    perfi_agenda_add(r, r->now + claim.ns, PERFI_DUE_RAN, r->token);
-    if (r->claims.count)
-        set_alarm(r);
+    uint64_t alarm = alarm_at(r);
+    bool preempted = alarm < r->now + claim.ns; /* for who waits does so */
+    perfi_agenda_add(r, preempted ? alarm : r->now + claim.ns,
+                     preempted ? PERFI_DUE_PREEMPT : PERFI_DUE_RAN, r->token);
 }
 
 void
@@ -56,8 +60,8 @@ perfi_lock_claim(perfi_replay *r, uint32_t player, uint64_t ns)
         return;
     }
     *perfi_list_add(r->region, &r->claims) = claim;
-    if (r->held && r->claims.count == 1)
-        set_alarm(r);
+    if (r->held && r->claims.count == 1 && r->preemptions < PREEMPTIONS_MAX)
+        perfi_agenda_add(r, alarm_at(r), PERFI_DUE_PREEMPT, r->token);
 }
 
 /* The kernel, not the order of waiting, says who is next: mostly two threads
@@ -92,11 +96,8 @@ grant_next(perfi_replay *r, bool preempted)
 }
 
 void
-perfi_lock_preempt(perfi_replay *r, uint32_t token)
+perfi_lock_preempt(perfi_replay *r)
 {
-    if (token != r->token || !r->held || !r->claims.count ||
-        r->preemptions == PREEMPTIONS_MAX)
-        return;
     perfi_claim rest = r->holder;
     uint64_t ran = r->now - rest.since;
     if (ran >= rest.ns)
@@ -111,10 +112,8 @@ perfi_lock_preempt(perfi_replay *r, uint32_t token)
 }
 
 void
-perfi_lock_ran(perfi_replay *r, uint32_t token)
+perfi_lock_ran(perfi_replay *r)
 {
-    if (token != r->token || !r->held)
-        return;
     r->held = false;
     r->token++;
     r->handing_on = true;

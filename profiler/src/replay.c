@@ -353,6 +353,10 @@ perfi_replay_run(perfi_replay *r, const perfi_conditions *how)
     perfi_agenda_add(r, 0, PERFI_DUE_STEP, r->m->line->main);
     perfi_date date;
     while (!r->ended && perfi_agenda_next(r, &date)) {
+        bool of_lock =
+            date.what == PERFI_DUE_RAN || date.what == PERFI_DUE_PREEMPT;
+        if (of_lock && date.who != r->token) /* void */
+            continue;
         r->now = date.t;
         switch ((perfi_due)date.what) {
         case PERFI_DUE_STEP:
@@ -365,8 +369,8 @@ perfi_replay_run(perfi_replay *r, const perfi_conditions *how)
             r->loops[date.who].on_agenda = false;
             drive(r, date.who);
             break;
-        case PERFI_DUE_RAN: perfi_lock_ran(r, date.who); break;
-        case PERFI_DUE_PREEMPT: perfi_lock_preempt(r, date.who); break;
+        case PERFI_DUE_RAN: perfi_lock_ran(r); break;
+        case PERFI_DUE_PREEMPT: perfi_lock_preempt(r); break;
         }
     }
     r->outcome.ns = r->now;

@@ -135,8 +135,8 @@ bool perfi_agenda_next(perfi_replay *r, perfi_date *out);
 
 /* lock.c */
 void perfi_lock_claim(perfi_replay *r, uint32_t player, uint64_t ns);
-void perfi_lock_ran(perfi_replay *r, uint32_t token);
-void perfi_lock_preempt(perfi_replay *r, uint32_t token);
+void perfi_lock_ran(perfi_replay *r);
+void perfi_lock_preempt(perfi_replay *r);
 
 /* stock.c: these return true when the player goes on at once */
 bool perfi_stock_acquire(perfi_replay *r, uint32_t player, const perfi_op *op);

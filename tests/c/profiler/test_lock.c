@@ -140,6 +140,20 @@ START_TEST(test_three_that_wait_draw_lots)
 }
 END_TEST
 
+/* Dates that became void do not make it later. */
+START_TEST(test_a_fight_that_gets_stuck_says_when)
+{
+    uint32_t main = begin(), other = runner(12 * MS);
+    uint32_t future = pt_make_future(&p);
+    pt_do(&p, main, pt_op(SPAWN, .what = other), pt_op(RUN, .ns = 100 * MS),
+          pt_op(WAIT, .what = future));
+    perfi_outcome o = pt_replay(&p, NULL);
+    ck_assert(o.stuck);
+    ck_assert_uint_eq(o.ns, 112 * MS);
+    pt_profile_free(&p);
+}
+END_TEST
+
 /* Times that cannot be, of a damaged recording, must not take for ever. */
 START_TEST(test_centuries_of_cpu_time_come_to_an_end)
 {
@@ -169,6 +183,7 @@ main(void)
     tcase_add_test(tests, test_who_blocks_lets_others_run);
     tcase_add_test(tests, test_a_loop_keeps_the_lock_from_actor_to_actor);
     tcase_add_test(tests, test_three_that_wait_draw_lots);
+    tcase_add_test(tests, test_a_fight_that_gets_stuck_says_when);
     tcase_add_test(tests, test_centuries_of_cpu_time_come_to_an_end);
     return pt_end();
 }
