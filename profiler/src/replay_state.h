@@ -1,6 +1,7 @@
 /* replay_state.h - the state of a replay, shared by its files:
- * replay.c runs actors and loops, operations.c what they do, lock.c the
- * interpreter lock, stock.c resources, agenda.c what happens when. */
+ * replay.c runs it, players.c actors and loops, operations.c what they do,
+ * lock.c the interpreter lock, stock.c resources, agenda.c what happens when.
+ */
 #ifndef PERFI_REPLAY_STATE_H
 #define PERFI_REPLAY_STATE_H
 #include "replay.h"
@@ -163,7 +164,7 @@ typedef enum perfi_next {
 perfi_next perfi_operation(perfi_replay *r, uint32_t player,
                            const perfi_op *op);
 
-/* replay.c */
+/* players.c */
 /** A sibling begins to run beside the actor whose it is. */
 void perfi_replay_set_going(perfi_replay *r, uint32_t player, uint32_t sibling);
 void perfi_replay_resolve(perfi_replay *r, uint32_t thing);
@@ -176,4 +177,8 @@ void perfi_replay_ready(perfi_replay *r, uint32_t player);
 void perfi_replay_due(perfi_replay *r, uint32_t player);
 void perfi_replay_set_turn(perfi_replay *r, uint32_t loop);
 void perfi_replay_resume(perfi_replay *r, uint32_t player);
+/** Run an actor until it keeps its thread busy or gives it up. */
+perfi_next perfi_replay_step(perfi_replay *r, uint32_t player);
+/** Run what is ready on a loop. */
+void perfi_replay_drive(perfi_replay *r, uint32_t loop);
 #endif
