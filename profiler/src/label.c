@@ -88,9 +88,8 @@ by_parent(const void *a, const void *b)
 }
 
 static void
-find_retries(perfi_model *m, call *calls, size_t count)
+find_retries(perfi_model *m, const call *calls, size_t count)
 {
-    qsort(calls, count, sizeof *calls, by_parent);
     for (size_t i = 1; i < count; i++) {
         const perfi_span *failed = &m->line->spans.item[calls[i - 1].span];
         const perfi_span *next = &m->line->spans.item[calls[i].span];
@@ -164,7 +163,8 @@ perfi_labels_prepare(perfi_model *m)
     call *own = perfi_region_take(m->region, spans, sizeof *own);
     call *alone = perfi_region_take(m->region, spans, sizeof *alone);
     size_t count = gather_calls(m, own, alone, &alone_count);
-    find_retries(m, own, count);
+    find_retries(m, own, count); /* sorted */
+    qsort(alone, alone_count, sizeof *alone, by_parent);
     find_retries(m, alone, alone_count);
     if (m->retries.count)
         qsort(m->retries.item, m->retries.count, sizeof *m->retries.item,
