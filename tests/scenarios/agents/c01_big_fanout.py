@@ -8,7 +8,6 @@ from _fix import capacity, run, scale, spin
 import libperf
 
 FIXES = ["api_limit", "fetch_page", "extract", "index"]
-NOISY = "the loop is nearly saturated, so its speed decides"
 rnd = random.Random(41)
 
 

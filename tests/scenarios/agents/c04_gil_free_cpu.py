@@ -8,7 +8,6 @@ from _fix import burn, run, scale
 import libperf
 
 FIXES = ["hash_big", "pure_py", "close"]
-NOISY = "two threads compute at once"
 BLOCK = b"x" * (1 << 20)
 
 
