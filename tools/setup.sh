@@ -70,7 +70,7 @@ import tomllib
 with open("pyproject.toml", "rb") as file:
     settings = tomllib.load(file)
 project, extras = settings["project"], settings["project"]["optional-dependencies"]
-wanted = settings["build-system"]["requires"] + project["dependencies"] + extras["demo"] + extras["test"]
+wanted = settings["build-system"]["requires"] + project["dependencies"] + extras["demo"] + extras["html"] + extras["test"]
 print(*sorted(r for r in wanted if not r.startswith("libperf[")), sep="\n")
 PYTHON
 }

@@ -135,7 +135,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
 
 
 def test_what_the_wheel_contains(built: Built) -> None:
-    """Modules, stubs, the marker for type checkers, the extensions and the core; no C, no tests, nothing else."""
+    """Modules, stubs, the marker for type checkers, the HTML page, the extensions and the core; no C, no tests, nothing else."""
     names = names_in(built.wheel)
     own = {name for name in names if name.startswith("libperf/")}
     assert {name.split("/")[0] for name in names} == {"libperf", f"libperf-{VERSION}.dist-info"}
@@ -148,7 +148,7 @@ def test_what_the_wheel_contains(built: Built) -> None:
     sources = {
         name.removeprefix("bindings/")
         for name in built.files
-        if re.match(r"bindings/libperf/.+\.(py|pyi|typed)$", name)
+        if re.match(r"bindings/libperf/.+\.(py|pyi|typed|html|css|js)$", name)
     }
     assert own - set(compiled) == sources
     assert {"libperf/py.typed", "libperf/_core.pyi", "libperf/testing/__init__.py"} <= own

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from ..analysis import Analysis
+from ..errors import PerfError
 from ..reader import Reader, find_segment
 from ..reporting import Report
 
@@ -13,6 +14,7 @@ EPILOG = """\
 examples:
   libperf report 4711              the process with this id, running or dead
   libperf report trace.perf        a file written by `libperf run --trace`
+  libperf report --html agent.html trace.perf       a page to look at and to pass on (pip install 'libperf[html]')
   libperf report --json 4711 | jq '.operations[] | {name, p99_s}'
 """
 
@@ -21,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = "Report on a process that records with libperf, or on a trace file."
     parser.epilog = EPILOG
     parser.add_argument("target", metavar="FILE|PID", help="a trace file, or the id of a process of this machine")
+    parser.add_argument("--html", metavar="FILE", type=Path, help="also write everything as one HTML page")
     parser.add_argument("--json", action="store_true", help="write JSON (docs/json.md) in place of the table")
 
 
@@ -36,6 +39,8 @@ def main(options: argparse.Namespace) -> int:
     with Reader(resolve(options.target)) as reader:
         report = Report.read(reader)
         analysis = Analysis.read(reader)
+        if options.html:
+            write_page(reader, analysis, options.html)
         if options.json:
             json.dump(report.to_dict() | (analysis.to_dict() if analysis else {}), sys.stdout, indent=2)
             sys.stdout.write("\n")
@@ -44,3 +49,12 @@ def main(options: argparse.Namespace) -> int:
 
             print_report(report, analysis)
     return 0
+
+
+def write_page(reader: Reader, analysis: Analysis | None, path: Path) -> None:
+    from ..html import write_html
+
+    try:
+        write_html(reader, analysis, path)
+    except OSError as error:
+        raise PerfError(f"cannot write {path}: {error.strerror or error}") from None
