@@ -548,3 +548,14 @@ def test_news_of_a_program_that_waits(runner: Runner) -> None:
         process.stdin.close()
         process.stderr.read()
     assert re.fullmatch(r"libperf: \S+ (s|ms|µs), \d spans(, now in span waiting)?\n", line)
+
+
+def test_html(runner: Runner) -> None:
+    """--html FILE writes a page; where it cannot be written that is said, and the status is the program's."""
+    runner.write("app.py", WORK)
+    status, _, err = runner.run("--html", "out.html", "app.py")
+    assert (status, "cannot write" in err) == (0, False)
+    assert (runner.folder / "out.html").read_text().startswith("<!doctype html>")
+    status, _, err = runner.run("--html", "nosuch/out.html", "app.py")
+    assert status == 0
+    assert "cannot write nosuch/out.html: No such file or directory" in err

@@ -34,6 +34,7 @@ examples:
   libperf run agent.py "a question"           arguments after the script are the script's
   libperf run -m my.agent --fast
   libperf run --json report.json agent.py     also as data (docs/json.md); `--json -` writes to standard output
+  libperf run --html agent.html agent.py      also as a page with a timeline, a flame graph and what-if sliders
   libperf run --trace agent.perf agent.py     keep the trace; `libperf report agent.perf` reads it again
 
 The program's own input, output and exit status pass through (a signal n as 128+n). The report goes to standard error.
@@ -50,10 +51,11 @@ NOTHING = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.usage = "libperf run [--json FILE|-] [--trace FILE] [--] SCRIPT|-m MODULE [arguments ...]"
+    parser.usage = "libperf run [--json FILE|-] [--html FILE] [--trace FILE] [--] SCRIPT|-m MODULE [arguments ...]"
     parser.description = "Run a Python program and report where its time went."
     parser.epilog = EPILOG
     parser.add_argument("--json", metavar="FILE|-", help="write the report as JSON (- is standard output)")
+    parser.add_argument("--html", metavar="FILE", type=Path, help="write everything as one HTML page, too")
     parser.add_argument("--trace", metavar="FILE", type=Path, help="keep the trace in FILE")
     parser.add_argument("-m", dest="module", nargs=argparse.REMAINDER, metavar="MODULE", help="run a module")
     parser.add_argument("program", nargs=argparse.REMAINDER, metavar="SCRIPT", help="a Python file")
@@ -219,6 +221,14 @@ def main(options: argparse.Namespace) -> int:
     except UsageError as error:
         print(f"libperf run: {error}", file=sys.stderr)
         return 2
+    if options.html:
+        from ..html import find_library
+
+        try:
+            find_library()
+        except PerfError as error:  # before the program runs, not after
+            print(f"libperf run: {error}", file=sys.stderr)
+            return 2
     with shared_folder() as temporary:
         start = time.monotonic()
         status, found = wait([sys.executable, str(CHILD), *program], options.trace, temporary)
@@ -254,6 +264,11 @@ def finish(found: Found, options: argparse.Namespace, temporary: bool, took: flo
         with noting(problems, options.json):
             write_json(report, analysis, options.json, where, took, status)
             json_file = None if options.json == "-" else options.json
+    if options.html:
+        from ..html import write_html
+
+        with noting(problems, str(options.html)):
+            write_html(reader, analysis, options.html)
     tell(report, analysis, where, json_file, took, status)
     for problem in problems:
         print(f"libperf run: {problem}", file=sys.stderr)
