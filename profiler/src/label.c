@@ -39,34 +39,58 @@ label_of_name(perfi_model *m, uint32_t name)
     return i;
 }
 
-/* Modules of one package count together: `openai.types.chat` is openai. */
-uint32_t
-perfi_label_find_import(const perfi_model *m, uint32_t name, uint32_t inside)
+/* ---- imports ---- */
+
+/* Modules of one package count together: `openai.types.chat` is openai. 1 + the
+ * name that was first seen of it. */
+static uint32_t
+package_of(perfi_model *m, uint32_t name)
 {
     const char *text = text_of(m, name);
     size_t length = strcspn(text, ".");
-    for (uint32_t i = 0; i < m->labels.count; i++) {
-        const perfi_label *l = &m->labels.item[i];
-        if (l->kind != PERFI_LABEL_IMPORT || l->inside != inside)
-            continue;
-        const char *known = text_of(m, l->name);
+    for (size_t i = 0; i < m->packages.count && !m->package_of[name]; i++) {
+        const char *known = text_of(m, m->packages.item[i]);
         if (strcspn(known, ".") == length && !strncmp(known, text, length))
-            return i;
+            m->package_of[name] = m->packages.item[i] + 1;
     }
-    return PERFI_NONE;
+    if (!m->package_of[name]) {
+        *perfi_list_add(m->region, &m->packages) = name;
+        m->package_of[name] = name + 1;
+    }
+    return m->package_of[name];
+}
+
+static uint64_t
+import_key(uint32_t package, uint32_t inside)
+{
+    return (uint64_t)package << 32 | inside;
+}
+
+uint32_t
+perfi_label_find_import(const perfi_model *m, uint32_t name, uint32_t inside)
+{
+    uint32_t package = name < PERF_NAMES_MAX ? m->package_of[name] : 0;
+    uint32_t known =
+        package ? perfi_ids_find(&m->import_ids, import_key(package, inside))
+                : PERFI_NONE;
+    return known == PERFI_NONE ? PERFI_NONE : m->imports.item[known];
 }
 
 uint32_t
 perfi_label_of_import(perfi_model *m, uint32_t name, uint32_t inside)
 {
-    uint32_t known = perfi_label_find_import(m, name, inside);
-    if (known != PERFI_NONE)
-        return known;
-    perfi_label *l = perfi_list_add(m->region, &m->labels);
-    l->kind = PERFI_LABEL_IMPORT;
-    l->name = name;
-    l->inside = inside;
-    return (uint32_t)m->labels.count - 1;
+    if (name >= PERF_NAMES_MAX)
+        return inside;
+    uint64_t key = import_key(package_of(m, name), inside);
+    uint32_t number = perfi_ids_of(m->region, &m->import_ids, key);
+    if (number == m->imports.count) {
+        *perfi_list_add(m->region, &m->imports) = (uint32_t)m->labels.count;
+        perfi_label *l = perfi_list_add(m->region, &m->labels);
+        l->kind = PERFI_LABEL_IMPORT;
+        l->name = name;
+        l->inside = inside;
+    }
+    return m->imports.item[number];
 }
 
 /* ---- retries ---- */
@@ -148,6 +172,8 @@ perfi_labels_prepare(perfi_model *m)
     size_t spans = m->line->spans.count, alone_count = 0;
     m->label_of_name =
         perfi_region_take(m->region, PERF_NAMES_MAX, sizeof *m->label_of_name);
+    m->package_of =
+        perfi_region_take(m->region, PERF_NAMES_MAX, sizeof *m->package_of);
     perfi_list_add(m->region, &m->labels)->kind = PERFI_LABEL_NONE;
     perfi_list_add(m->region, &m->labels)->kind = PERFI_LABEL_LIMIT;
     for (size_t i = 0; i < spans; i++) {

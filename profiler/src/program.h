@@ -167,6 +167,10 @@ typedef struct perfi_model {
     uint32_t sets;
     perfi_list(perfi_label) labels;
     uint32_t *label_of_name;         /* 1 + label; 0: none yet */
+    uint32_t *package_of;            /* name -> 1 + that of its package */
+    perfi_list(uint32_t) packages;   /* names */
+    perfi_ids import_ids;            /* of a package and a label around it */
+    perfi_list(uint32_t) imports;    /* by import_ids: labels */
     perfi_list(perfi_retry) retries; /* by parent, actor, time */
     perfi_list(perfi_use) uses;
     perfi_list(perfi_own) own; /* by name, ns */

@@ -239,6 +239,8 @@ ask_everything(perf_analysis *a, const perf_reader *reader)
             expect(label.name < info.resources);
         if (label.gap_ns)
             replay(a, (perf_change){PERF_CHANGE_GAP, i, 0.5}, 0);
+        if (label.siblings && i < 6)
+            replay(a, (perf_change){PERF_CHANGE_SIDE_BY_SIDE, i, 1}, 0);
     }
     replay(a, (perf_change){PERF_CHANGE_TIME, info.labels - 1, 1000}, 7);
     for (uint32_t i = 0; i < info.resources; i++) {

@@ -3,6 +3,7 @@
  * compiled so that it counts its basic blocks (see CMakeLists.txt). */
 #include "pt_events.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 static uint64_t steps;
@@ -305,6 +306,26 @@ retries(uint32_t n)
     }
 }
 
+/* Many modules, each inside many spans. */
+static void
+imports(uint32_t n)
+{
+    uint32_t side = 1;
+    while (side * side < n)
+        side++;
+    pt_main();
+    for (uint32_t i = 0; i < n; i++) {
+        char text[16];
+        snprintf(text, sizeof text, "s%u", i / side);
+        pt_open(text);
+        snprintf(text, sizeof text, "m%u.x", i % side);
+        pt_say(IMPORT, .arg = pt_name(PERF_KIND_TEXT, text));
+        pt_work(0.1);
+        pt_say(IMPORTED);
+        pt_close();
+    }
+}
+
 /* Resources that are waited for in vain, one in the other; and turns that a
  * thread's own actor gives away, who never comes back from them. */
 static void
@@ -375,6 +396,7 @@ static const struct {
     {"items of one queue", items, 8000},
     {"waits for the first", waits_for_first, 4000},
     {"retries", retries, 8000},
+    {"imports", imports, 8000},
     {"brackets", brackets, 8000},
 };
 
