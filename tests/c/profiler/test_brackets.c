@@ -1,6 +1,6 @@
 /* test_brackets.c - an event that begins something and the one that ends it are
  * one operation, whatever happened in between. */
-#include "pt_events.h"
+#include "pt_profile.h"
 
 /* ---- resources ---- */
 

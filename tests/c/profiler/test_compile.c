@@ -1,6 +1,6 @@
 /* test_compile.c - each event becomes an operation, the time before it one or
  * two; what a wait waited for is kept, not how long. */
-#include "pt_events.h"
+#include "pt_profile.h"
 
 /* ---- waiting ---- */
 

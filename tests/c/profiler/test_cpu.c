@@ -1,6 +1,6 @@
 /* test_cpu.c - a segment's wall and CPU time, and the others' CPU time, say
  * what it was: CPU, a call that blocks, or waiting for the interpreter lock. */
-#include "pt_events.h"
+#include "pt_profile.h"
 
 #include <stdio.h>
 

@@ -1,7 +1,7 @@
 /* test_growth.c - four times as much takes about four times as many steps, also
  * where there is much of one thing. Steps, not time: the profiler's own code is
  * compiled so that it counts its basic blocks (see CMakeLists.txt). */
-#include "pt_events.h"
+#include "pt_profile.h"
 
 #include <stdio.h>
 #include <stdlib.h>

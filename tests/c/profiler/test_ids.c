@@ -1,5 +1,5 @@
 /* test_ids.c - each id has one number, in the order in which they came. */
-#include "pt_events.h"
+#include "pt_profile.h"
 
 static perfi_region region;
 

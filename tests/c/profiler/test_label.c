@@ -1,6 +1,6 @@
 /* test_label.c - what time is attributed to: the innermost span, the package of
  * an import, and between a failed call and its next try that call. */
-#include "pt_events.h"
+#include "pt_profile.h"
 
 #include <string.h>
 

@@ -1,7 +1,7 @@
 /* test_limiters.c - a lock that is held to sleep and sleeps that end at even
  * gaps are rate limits; equal sleeps that merely begin at even times are not.
  */
-#include "pt_events.h"
+#include "pt_profile.h"
 
 #include <stdlib.h>
 

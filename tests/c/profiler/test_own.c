@@ -1,6 +1,6 @@
 /* test_own.c - own times of a label's spans: the first, the usual, what is far
  * beyond; and the memory that came to be in use meanwhile. */
-#include "pt_events.h"
+#include "pt_profile.h"
 
 /* Spans A of these lengths, one after the other, in an outer span. */
 static const perfi_label *

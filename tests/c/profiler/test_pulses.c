@@ -1,6 +1,6 @@
 /* test_pulses.c - CPU time is read now and then; in between it is linear, and
  * it never falls. */
-#include "pt_events.h"
+#include "pt_profile.h"
 
 static double
 cpu_at(const pt_profile *p, double ms)

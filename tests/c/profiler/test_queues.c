@@ -1,6 +1,6 @@
 /* test_queues.c - what is done with an item travels with the item: programs of
  * workers are cut at each get. */
-#include "pt_events.h"
+#include "pt_profile.h"
 
 #include <stdio.h>
 

@@ -1,6 +1,6 @@
 /* test_region.c - memory taken bit by bit is zeroed, aligned, and given back to
  * the last byte; without any, control goes back to who entered. */
-#include "pt_events.h"
+#include "pt_profile.h"
 
 #include <string.h>
 

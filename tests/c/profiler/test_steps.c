@@ -1,6 +1,6 @@
 /* test_steps.c - nodes of a graph's step wait for the last one of it, and that
  * is put down to the last one. */
-#include "pt_events.h"
+#include "pt_profile.h"
 
 typedef struct node {
     const char *name;

@@ -1,6 +1,6 @@
 /* test_timeline.c - events become moments of the actor that ran: nested actors,
  * lost beginnings, CPU times that were not read, several threads. */
-#include "pt_events.h"
+#include "pt_profile.h"
 
 #include <stdlib.h>
 

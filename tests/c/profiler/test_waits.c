@@ -1,7 +1,7 @@
 /* test_waits.c - who ends which wait: I/O comes from outside, what nobody ends
  * keeps its length, who is cancelled goes on behind the wait it was in, and of
  * equal callbacks the n-th has the n-th's effects. */
-#include "pt_events.h"
+#include "pt_profile.h"
 
 /* ---- I/O ---- */
 

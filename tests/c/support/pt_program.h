@@ -5,7 +5,7 @@
  * actor's end resolves the thing that pt_thing() gives. */
 #ifndef PT_PROGRAM_H
 #define PT_PROGRAM_H
-#include "pt_events.h"
+#include "pt_profile.h"
 
 /** Begin; with two labels of the profiler's own and as many as are asked for
  *  beside them. Free with pt_profile_free(). */
