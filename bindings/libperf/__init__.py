@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .analysis import Analysis
     from .bottlenecks import Bottleneck
     from .changes import what_if
+    from .detector import BottleneckDetector
     from .executor import ContextExecutor
     from .monitor import PerformanceMonitor
     from .profiler import Profiler
@@ -42,6 +43,7 @@ __version__: str = _ffi.string(_lib.perf_version()).decode()
 __all__ = [
     "Analysis",
     "Bottleneck",
+    "BottleneckDetector",
     "BoundedSemaphore",
     "ContextExecutor",
     "Counter",
@@ -80,6 +82,7 @@ __all__ = [
 _LATER = {
     "Analysis": "analysis",
     "Bottleneck": "bottlenecks",
+    "BottleneckDetector": "detector",
     "BoundedSemaphore": "resources",
     "ContextExecutor": "executor",
     "Lock": "resources",

@@ -12,7 +12,7 @@ from ._core import lib
 from .context import get_current
 from .names import Kind, intern
 from .reader import Reader, Record
-from .slow import SlowCall, notify
+from .slow import Callbacks, SlowCall, at_least_zero, notify
 from .spans import OK, Span, end_with_error, set_attribute
 from .task import begin_in_task
 
@@ -100,13 +100,12 @@ class PerformanceMonitor:
     """
 
     def __init__(self, slow_threshold: float = 1.0, histogram_window: int = 1000) -> None:
-        if not isinstance(slow_threshold, (int, float)) or not slow_threshold >= 0:
-            raise ValueError(f"slow_threshold={slow_threshold!r} is not a number of seconds (0 or more)")
+        at_least_zero("slow_threshold", slow_threshold, "seconds")
         if not isinstance(histogram_window, int) or histogram_window < 1:
             raise ValueError(f"histogram_window={histogram_window!r} is not a number of calls (1 or more)")
         self.slow_threshold = slow_threshold
         self.histogram_window = histogram_window
-        self._callbacks: list[Callable[[SlowCall], object]] = []
+        self._callbacks: Callbacks[SlowCall] = Callbacks("slow calls")
         self._begin()
         _monitors.add(self)
 
@@ -146,7 +145,7 @@ class PerformanceMonitor:
 
     def on_slow_call(self, callback: Callable[[SlowCall], object]) -> None:
         """Call `callback(slow_call)` in the thread that finished the call. What it raises is logged."""
-        self._callbacks.append(callback)
+        self._callbacks.add(callback)
 
     def slow_calls(self) -> list[SlowCall]:
         """The latest slow calls, oldest first."""

@@ -6,13 +6,15 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
-__all__ = ["Slow", "SlowCall", "on_slow_call", "slow_calls"]
+__all__ = ["Callbacks", "Slow", "SlowCall", "at_least_zero", "on_slow_call", "slow_calls"]
 
 logger = logging.getLogger("libperf")
 
 KEPT = 1000
+
+T = TypeVar("T")
 
 
 class SlowCall(NamedTuple):
@@ -26,8 +28,41 @@ class SlowCall(NamedTuple):
     span_id: str
 
 
+class Callbacks(Generic[T]):
+    """Callbacks for one kind of news. Threads: any."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what  # "slow calls"
+        self._all: list[Callable[[T], object]] = []
+
+    def add(self, callback: Callable[[T], object]) -> Callable[[], None]:
+        """Returns what takes it back."""
+        registered = functools.partial(callback)  # another object each time: who takes one back takes back no other
+
+        def take_back() -> None:
+            with contextlib.suppress(ValueError):  # taken back before
+                self._all.remove(registered)
+
+        self._all.append(registered)
+        return take_back
+
+    def tell(self, news: T) -> None:
+        for callback in tuple(self._all):
+            try:
+                callback(news)
+            except Exception:
+                logger.exception("a callback for %s failed: %r", self._what, callback)
+
+
+def at_least_zero(name: str, value: Any, unit: str) -> float:
+    """A number that somebody gave us; ValueError names it."""
+    if not isinstance(value, (int, float)) or not value >= 0:
+        raise ValueError(f"{name}={value!r} is not a number of {unit} (0 or more)")
+    return value
+
+
 _calls: deque[SlowCall] = deque(maxlen=KEPT)
-_callbacks: list[Callable[[SlowCall], object]] = []
+_callbacks: Callbacks[SlowCall] = Callbacks("slow calls")
 
 
 def slow_calls() -> list[SlowCall]:
@@ -39,24 +74,13 @@ def slow_calls() -> list[SlowCall]:
 def on_slow_call(callback: Callable[[SlowCall], object]) -> Callable[[], None]:
     """Call `callback(slow_call)` for each one from now on, in the thread of the call. Returns what takes it back. What
     a callback raises is logged, never passed on."""
-    registered = functools.partial(callback)  # another object each time: who takes one back takes back no other
-
-    def take_back() -> None:
-        with contextlib.suppress(ValueError):  # taken back before
-            _callbacks.remove(registered)
-
-    _callbacks.append(registered)
-    return take_back
+    return _callbacks.add(callback)
 
 
-def notify(call: SlowCall, callbacks: list[Callable[[SlowCall], object]]) -> None:
+def notify(call: SlowCall, callbacks: Callbacks[SlowCall]) -> None:
     """Log a call and tell everybody who asked."""
     logger.warning("%s took %.3f s (threshold %g s)", call.name, call.duration, call.threshold)
-    for callback in tuple(callbacks):
-        try:
-            callback(call)
-        except Exception:
-            logger.exception("a callback for slow calls failed: %r", callback)
+    callbacks.tell(call)
 
 
 class Slow:
@@ -65,10 +89,8 @@ class Slow:
     __slots__ = ("_name", "_threshold_ns")
 
     def __init__(self, name: str, threshold: float) -> None:
-        if not isinstance(threshold, (int, float)) or not threshold >= 0:
-            raise ValueError(f"slow={threshold!r} is not a number of seconds (0 or more)")
         self._name = name
-        self._threshold_ns = threshold * 1e9
+        self._threshold_ns = at_least_zero("slow", threshold, "seconds") * 1e9
 
     def __call__(self, handle: Any, duration_ns: int) -> None:
         if duration_ns <= self._threshold_ns:
