@@ -1,6 +1,6 @@
 # A façade: each target is a command you could type. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-c test-python lint wheel asan tsan asan-python fuzz soak bench peers bench-peers results format clean
+.PHONY: help setup demo score test test-c test-python lint wheel asan tsan asan-python fuzz soak bench peers bench-peers results format clean
 
 PYTHON = .venv/bin/python
 
@@ -55,6 +55,9 @@ fuzz: setup     ## libFuzzer over everything that reads bytes from outside (need
 SOAK_MINUTES = 5
 soak: setup     ## processes that are killed at any moment while readers read; SOAK_MINUTES=5
 	$(PYTHON) tests/soak/storm.py --minutes $(SOAK_MINUTES)
+
+score: setup    ## agents whose bottleneck is known: how many libperf names, how near its promises are
+	$(PYTHON) tests/scenarios/agents/measure.py score
 
 bench: setup    ## C benchmarks
 	cmake --preset release >/dev/null && cmake --build --preset release >/dev/null && build/release/bench/perf-bench
