@@ -100,7 +100,6 @@ def test_a_program_that_is_killed(runner: Runner, end: str) -> None:
     rows = rows_of(report)
     assert next(iter(rows)) == "long"
     assert set(rows) == {"long", "short", "never closed"}
-    assert report["reliable"]
 
 
 def test_spans_that_are_never_closed(runner: Runner) -> None:
@@ -108,7 +107,7 @@ def test_spans_that_are_never_closed(runner: Runner) -> None:
     code = 'forgotten = libperf.span("forgotten").__enter__()\ntime.sleep(0.02)\n'
     runner.write("app.py", STEPS + code)
     status, report = runner.json("app.py")
-    assert (status, report["reliable"]) == (0, True)
+    assert status == 0
     assert set(rows_of(report)) == {"forgotten", "long", "short"}
 
 

@@ -210,6 +210,76 @@ def test_the_interface_that_was_asked_for(run: Run) -> None:
     assert (found["latencies"]["api_call"], found["users"], found["logs"]) == (10, list(range(10)), 10)
 
 
+BOTTLENECKS = """
+import asyncio, json, sys
+import libperf
+
+vector_db = libperf.Semaphore(1, name="vector_db")
+journal = libperf.Lock(name="journal")
+
+@libperf.trace("summarise", kind="llm")
+async def summarise():
+    await asyncio.sleep(0.02)
+
+async def search():
+    async with vector_db:
+        await asyncio.sleep(0.01)
+    await summarise()
+
+async def main():
+    jobs = libperf.Queue(0, name="jobs")
+    await jobs.put(1)
+    async with journal:
+        await jobs.get()
+    await asyncio.gather(*[search() for _ in range(10)])
+
+with libperf.Profiler() as profiler:
+    asyncio.run(main())
+analysis = profiler.analyze()
+
+detector = libperf.BottleneckDetector(time_threshold=1.0, memory_threshold=100 * 1024 * 1024)
+told = []
+take_back = detector.on_alert(told.append)
+detector.detect_time_bottleneck("analyze_code", 2.5)
+detector.detect_memory_bottleneck("load", 150 * 1024 * 1024)
+take_back()
+print(json.dumps({
+    **analysis.to_dict(),
+    "what_if": analysis.what_if({"llm:summarise": 0.5, "semaphore:vector_db": {"capacity": 2}}),
+    "names": [bottleneck.name for bottleneck in analysis.bottlenecks],
+    "alerts": [[each.name, each.count, each.worst.value] for each in detector.get_bottlenecks().alerts],
+    "told": [str(alert) for alert in told],
+}))
+"""
+
+
+def test_the_bottlenecks_that_were_asked_for(run: Run, tmp_path: Path) -> None:
+    """Named resources, a profiler, gains of fixes as data, what-ifs, alerts; the same from a trace that a run has kept."""
+    answer = run(BOTTLENECKS)
+    assert answer.returncode == 0
+    assert answer.stderr.splitlines() == [
+        "analyze_code took 2.50 s (threshold 1.0 s)",
+        "load used 150 MiB (threshold 100 MiB)",
+    ]
+    found = json.loads(answer.stdout)
+    first = found["bottlenecks"][0]
+    assert (first["name"], first["kind"], first["class"]) == ("vector_db", "semaphore", "saturated")
+    assert first["fix"] == {"action": "capacity", "from": 1, "to": 2}
+    assert 0.2 < first["gain_low"] <= first["gain"] <= first["gain_high"] < 0.5
+    assert first["gain"] < found["what_if"] < 0.9
+    assert found["reliable"] == (found["self_replay_error"] <= 0.05)  # how far it is off depends on the machine's load
+    assert found["alerts"] == [["analyze_code", 1, 2.5], ["load", 1, 150 * 2**20]]
+    assert found["told"] == answer.stderr.splitlines()
+
+    program, trace = tmp_path / "agent.py", tmp_path / "agent.perf"
+    program.write_text(
+        BOTTLENECKS.replace("with libperf.Profiler() as profiler:", "if True:").partition("analysis =")[0]
+    )
+    command = "import sys, libperf.cli; sys.exit(libperf.cli.main(['run', '--trace', *sys.argv[1:]]))"
+    assert "semaphore vector_db" in run(command, trace, program).stderr
+    assert libperf.what_if(trace, {"semaphore:vector_db": {"capacity": 2}}) > 0.2
+
+
 # ---- commands ----
 
 
@@ -296,11 +366,12 @@ def expand(pattern: str) -> list[str]:
 
 def test_paths() -> None:
     """Every file and folder that a document names exists; ARCHITECTURE may leave out the folder that it speaks of."""
-    homes = [ROOT, ROOT / "libperf/include", ROOT / "bench/include"]
+    homes = [ROOT, *(ROOT / part / "include" for part in ("libperf", "profiler", "bench"))]
     short = [
         ROOT / "libperf",
         ROOT / "libperf/include/libperf",
         ROOT / "libperf/src/segment",
+        ROOT / "profiler/src",
         ROOT / "bindings/libperf",
     ]
     tops = {path.name for path in ROOT.iterdir()} - {"build", "dist"}
