@@ -85,6 +85,7 @@ class Resource:
     uses: int
     waited: float
     held: float
+    active: float  # from the first that asked to the last that was done
     contended: int
 
 
@@ -237,6 +238,7 @@ class Analysis(Handle):
             uses=raw.uses,
             waited=raw.waited_ns / 1e9,
             held=raw.held_ns / 1e9,
+            active=raw.active_ns / 1e9,
             contended=raw.contended,
         )
 
@@ -260,6 +262,7 @@ class Analysis(Handle):
                     known.uses + one.uses,
                     known.waited + one.waited,
                     known.held + one.held,
+                    max(known.active, one.active),
                     known.contended + one.contended,
                 )
             merged[one.kind, one.name] = one

@@ -22,7 +22,7 @@ class Thresholds:
     tie: float = 0.01  # gains closer than this are equal
     saturated_use: float = 0.8  # of the capacity, in use
     saturated_wait: float = 1.0  # waiting, in times of holding
-    convoy_use: float = 0.5  # a lock less in use than this, with more waiting than holding
+    convoy_use: float = 0.6  # a lock less in use than this, with more waiting than holding
     undersized_gain: float = 0.05
     side_by_side_gain: float = 0.02  # of calls one after the other; less is not worth saying
     loop_lag: float = 0.1  # ready tasks that the loop had no time for
@@ -144,9 +144,9 @@ def _faster(label: "Label") -> str:
 
 def of_resource(resource: "Resource", gain: float, analysis: "Analysis", t: Thresholds) -> Evidence:
     """The class of something with a capacity."""
-    wall = analysis.wall or 1.0
     places = (resource.workers if resource.kind == "queue" else resource.capacity * len(resource.numbers)) or 1
-    use = resource.held / (places * wall)
+    active = resource.active or analysis.wall or 1.0
+    use = resource.held / (places * active)
     waits = resource.waited / resource.held if resource.held else 0.0
     why = f"in use {_percent(min(1.0, use))} of the time"
     if resource.kind != "queue":

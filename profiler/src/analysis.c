@@ -19,6 +19,7 @@ struct perf_analysis {
     perf_analysis_info info;
     bool *contended; /* by grant, of the unchanged replay */
     perf_resource_use *resources;
+    uint64_t *asked; /* by resource, when first */
     double *scale, *capacity, *gap;
     double *span_scale; /* resampled; made when first needed */
 };
@@ -42,6 +43,21 @@ replay_unchanged(perf_analysis *a)
            a->model.grants * sizeof *a->contended);
 }
 
+/* One time of use: asked for, had, and done with. */
+static void
+add_use(perf_analysis *a, uint32_t resource, uint64_t from, uint64_t granted,
+        uint64_t released)
+{
+    perf_resource_use *u = &a->resources[resource];
+    uint64_t to = released > granted ? released : granted;
+    u->uses++;
+    u->held_ns += to - granted;
+    if (u->uses == 1 || from < a->asked[resource])
+        a->asked[resource] = from;
+    if (to > u->active_ns) /* the end, until the begin is taken off it */
+        u->active_ns = to;
+}
+
 static void
 describe_work(perf_analysis *a)
 {
@@ -53,9 +69,7 @@ describe_work(perf_analysis *a)
         if (!actor->executor || !actor->count)
             continue;
         const perfi_moment *m = &a->line.moments.item[actor->first];
-        a->resources[actor->executor - 1].uses++;
-        a->resources[actor->executor - 1].held_ns +=
-            m[actor->count - 1].t - m->t;
+        add_use(a, actor->executor - 1, m->t, m->t, m[actor->count - 1].t);
     }
 }
 
@@ -66,6 +80,7 @@ describe_resources(perf_analysis *a)
     const perfi_model *m = &a->model;
     size_t n = a->line.resources.count;
     a->resources = perfi_region_take(&a->region, n, sizeof *a->resources);
+    a->asked = perfi_region_take(&a->region, n, sizeof *a->asked);
     for (uint32_t i = 0; i < n; i++) {
         const perfi_resource *r = &a->line.resources.item[i];
         a->resources[i] = (perf_resource_use){
@@ -80,9 +95,7 @@ describe_resources(perf_analysis *a)
         const perfi_use *use = &m->uses.item[i];
         if (use->resource >= n)
             continue;
-        a->resources[use->resource].uses++;
-        if (use->released > use->granted)
-            a->resources[use->resource].held_ns += use->released - use->granted;
+        add_use(a, use->resource, use->from, use->granted, use->released);
     }
     for (size_t i = 0; i < m->ops.count; i++) {
         const perfi_op *op = &m->ops.item[i];
@@ -93,6 +106,8 @@ describe_resources(perf_analysis *a)
         if (m->labels.item[i].kind == PERFI_LABEL_HOLD)
             a->resources[m->labels.item[i].name].sleeps = 1;
     describe_work(a);
+    for (uint32_t i = 0; i < n; i++)
+        a->resources[i].active_ns -= a->asked[i];
 }
 
 static void
@@ -113,7 +128,9 @@ make(perf_analysis *a, perf_reader *reader, uint64_t session)
         perfi_region_take(&a->region, a->model.limiters.count, sizeof *a->gap);
     perf_reader_info info = {0};
     perf_reader_info_get(reader, &info);
-    a->info.lost = perf_reader_events_lost(reader) + info.stats.dropped_records;
+    a->info.lost = info.stats.dropped_records;
+    if (!session || a->line.is_cut) /* others' losses are not this one's */
+        a->info.lost += perf_reader_events_lost(reader);
     a->info.events = a->line.events;
     const perfi_memory *memory = a->line.memory.item;
     for (size_t i = 0; i < a->line.memory.count; i++) {

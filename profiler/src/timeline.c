@@ -321,6 +321,7 @@ perfi_timeline_read(perfi_timeline *to, perfi_region *region,
     stream s = {.to = to};
     uint32_t block = PERFI_NONE;
     bool wanted = !session;
+    uint64_t first_ns = UINT64_MAX;
     perf_reader_info info = {0};
     perf_reader_info_get(reader, &info);
     *to = (perfi_timeline){.region = region, .main = PERFI_NONE};
@@ -331,11 +332,15 @@ perfi_timeline_read(perfi_timeline *to, perfi_region *region,
                 block = e->block;
                 s.depth = 0;
                 wanted = !session;
+                if (e->code != PERF_EVENT_THREAD) /* its begin is lost */
+                    *perfi_list_add(region, &to->headless) = e->time_ns;
             }
             if (session && e->code == PERF_EVENT_THREAD)
                 wanted = e->more == session;
             if (!wanted)
                 continue;
+            if (e->time_ns < first_ns)
+                first_ns = e->time_ns;
             if (!to->events) /* virtual time may lie before the real one */
                 to->start_ns =
                     e->time_ns < info.start_ns ? e->time_ns : info.start_ns;
@@ -343,6 +348,8 @@ perfi_timeline_read(perfi_timeline *to, perfi_region *region,
                 take(&s, e);
         }
     }
+    for (size_t i = 0; i < to->headless.count; i++)
+        to->is_cut |= !session || to->headless.item[i] >= first_ns;
     if (to->main == PERFI_NONE && to->actors.count) {
         to->main = 0; /* the first ring is the first thread's */
         to->actors.item[0].kind = PERF_ACTOR_MAIN;

@@ -88,6 +88,8 @@ typedef struct perfi_timeline {
     perfi_list(perfi_resource) resources;
     perfi_list(perfi_thread_line) threads;
     perfi_list(perfi_memory) memory;
+    perfi_list(uint64_t) headless; /* when rings begin whose begin is lost */
+    bool is_cut;                   /* such a ring lost events of this session */
     uint32_t main; /* the actor whose end is the program's end */
 } perfi_timeline;
 

@@ -46,11 +46,11 @@ def test_resources_of_one_name_are_one() -> None:
 
 def test_a_merged_resource() -> None:
     """Of two of one name the first place counts, and the larger capacity; other kinds and names stay apart."""
-    one = Resource((0,), "semaphore", "s", "a.py:1", 2, 0, False, 1, 0.5, 1.0, 1)
-    two = Resource((1,), "semaphore", "s", "b.py:2", 3, 1, True, 10, 0.25, 2.0, 2)
-    lock = Resource((2,), "lock", "s", "", 1, 0, False, 1, 0.0, 0.0, 0)
-    nameless = Resource((3,), "lock", "", "", 1, 0, False, 1, 0.0, 0.0, 0)
-    merged = Resource((0, 1), "semaphore", "s", "a.py:1", 3, 1, True, 11, 0.75, 3.0, 3)
+    one = Resource((0,), "semaphore", "s", "a.py:1", 2, 0, False, 1, 0.5, 1.0, 4.0, 1)
+    two = Resource((1,), "semaphore", "s", "b.py:2", 3, 1, True, 10, 0.25, 2.0, 3.0, 2)
+    lock = Resource((2,), "lock", "s", "", 1, 0, False, 1, 0.0, 0.0, 0.0, 0)
+    nameless = Resource((3,), "lock", "", "", 1, 0, False, 1, 0.0, 0.0, 0.0, 0)
+    merged = Resource((0, 1), "semaphore", "s", "a.py:1", 3, 1, True, 11, 0.75, 3.0, 4.0, 3)
     assert libperf.Analysis._merge([one, two, lock, nameless]) == [merged, lock]
 
 

@@ -110,6 +110,8 @@ typedef struct perf_resource_use {
     uint64_t uses;      /* times it was asked for */
     uint64_t waited_ns; /* in the unchanged replay, added up */
     uint64_t held_ns;   /* recorded, added up */
+    uint64_t
+        active_ns; /* from the first that asked to the last that was done */
     uint64_t contended; /* holds that somebody waited for */
 } perf_resource_use;
 
