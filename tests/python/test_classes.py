@@ -34,7 +34,20 @@ LABEL = Label(
     barrier=0.0,
     grown=0,
 )
-RESOURCE = Resource((0,), "semaphore", "db", "app.py:7", 2, 0, False, 10, 0.0, 10.0, 0)
+RESOURCE = Resource(
+    numbers=(0,),
+    kind="semaphore",
+    name="db",
+    where="app.py:7",
+    capacity=2,
+    workers=0,
+    sleeps=False,
+    uses=10,
+    waited=0.0,
+    held=10.0,
+    active=10.0,
+    contended=0,
+)
 
 
 def category(label: dict[str, Any], analysis: dict[str, Any]) -> str:
@@ -95,15 +108,17 @@ def test_classes_of_names(label: dict[str, Any], analysis: dict[str, Any], expec
         ({"numbers": (0, 1), "held": 31.0, "waited": 32.0}, 0.0, "idle"),
         ({"kind": "queue", "workers": 1, "held": 8.0}, 0.0, "saturated"),
         ({"kind": "queue", "workers": 1, "held": 7.9}, 0.2, "undersized"),
-        ({"kind": "lock", "capacity": 1, "held": 4.9, "waited": 5.0}, 0.3, "convoy"),
-        ({"kind": "lock", "capacity": 1, "held": 5.0, "waited": 6.0}, 0.3, "undersized"),
-        ({"kind": "lock", "capacity": 1, "held": 4.9, "waited": 4.9}, 0.3, "undersized"),
+        ({"kind": "lock", "capacity": 1, "held": 5.9, "waited": 6.0}, 0.3, "convoy"),
+        ({"kind": "lock", "capacity": 1, "held": 6.0, "waited": 7.0}, 0.3, "undersized"),
+        ({"kind": "lock", "capacity": 1, "held": 5.9, "waited": 5.9}, 0.3, "undersized"),
+        ({"active": 5.0, "held": 8.0, "waited": 8.0}, 0.0, "saturated"),
+        ({"active": 0.0, "held": 16.0, "waited": 16.0}, 0.0, "saturated"),
         ({"kind": "lock", "capacity": 1, "sleeps": True, "held": 9.0, "waited": 90.0}, 0.3, "rate-limited"),
     ],
     ids=str,
 )
 def test_classes_of_resources(resource: dict[str, Any], gain: float, expected: str) -> None:
-    """Use is a share of all places and the whole wall of ten seconds."""
+    """Use is a share of all places, and of the ten seconds in which somebody wanted it."""
     found = classes.of_resource(replace(RESOURCE, **resource), gain, SimpleNamespace(**QUIET), T)  # type: ignore[arg-type]
     assert found.category == expected
 
@@ -127,7 +142,7 @@ def test_a_recording_without_time() -> None:
     nothing: Any = SimpleNamespace(**QUIET | {"wall": 0.0})
     idle = replace(LABEL, calls=0, delay=0.0, span=0.0, first=0.0, median=0.0)
     assert classes.of_label(idle, nothing, T).category == "critical"
-    unused = replace(RESOURCE, capacity=0, uses=0, held=0.0)
+    unused = replace(RESOURCE, capacity=0, uses=0, held=0.0, active=0.0)
     assert classes.of_resource(unused, 0.0, nothing, T).category == "idle"
 
 
