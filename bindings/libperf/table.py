@@ -158,9 +158,10 @@ def notes(report: Report) -> Iterable[RenderableType]:
 def render(report: Report, width: int) -> RenderableType:
     """The whole report for a terminal of `width` columns, without where the trace lies."""
     info = report.info
+    wall = f"  wall {seconds(report.wall)}" if report.wall else ""  # without a span there is none
     head = Text.assemble(
         ("libperf report", "bold"),
-        f"  {info.service or info.command or 'process'}  pid {info.pid}  {report.state}  wall {seconds(report.wall)}",
+        f"  {info.service or info.command or 'process'}  pid {info.pid}  {report.state}{wall}",
     )
     parts: list[RenderableType] = [Text(), head, Text()]
     if report.rows:

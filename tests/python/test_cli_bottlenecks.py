@@ -53,6 +53,7 @@ def test_a_program_without_a_span(runner: Runner) -> None:
     assert 0.2 < row["gain"] < 0.5
     assert "semaphore app.py:6" in err
     assert "no span was recorded" in err
+    assert " wall " not in err
 
 
 def test_the_table_is_at_the_end(runner: Runner) -> None:
