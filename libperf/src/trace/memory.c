@@ -9,13 +9,14 @@
 
 /* `process` beside the descriptor: /proc/self is who opened it, so a forked
  * child needs one of its own. -1: not open. Packed into one word, so that two
- * threads that open it at once leave one of the two. */
+ * threads that open it at once leave one of the two. Release with acquire: who
+ * sees the number sees the file opened. */
 static _Atomic int64_t opened = -1;
 
 static int
 descriptor(void)
 {
-    int64_t now = atomic_load_explicit(&opened, memory_order_relaxed);
+    int64_t now = atomic_load_explicit(&opened, memory_order_acquire);
     if (now >= 0 && (uint32_t)(now >> 32) == perfi_segment_state.process)
         return (int)(now & INT32_MAX);
     int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
