@@ -33,6 +33,7 @@ describe(perfi_label *l, const perfi_own *item, size_t n)
     if (sum < l->described_ns)
         return;
     l->described_ns = sum;
+    l->calls = (uint32_t)n;
     l->first_ns = first->ns;
     l->median_ns = median;
     l->tail_ns = tail;

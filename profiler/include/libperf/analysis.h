@@ -77,7 +77,7 @@ typedef struct perf_label {
     uint32_t kind;    /* perf_label_kind */
     uint32_t name;    /* name in the segment; for HOLD number of the resource */
     uint32_t inside;  /* IMPORT: the label around it */
-    uint32_t calls;   /* spans, imports */
+    uint32_t calls;   /* spans (of the kind that takes most), imports */
     uint32_t retried; /* calls that were begun again after an error */
     uint32_t siblings; /* calls that followed another one from its place */
     uint32_t pad;
