@@ -343,14 +343,13 @@ perf_analysis_path_blocking(perf_analysis *a, uint64_t span,
         return PERF_ERR_INVALID;
     *out = NULL;
     *count = 0;
-    if (setjmp(a->region.no_memory)) {
-        perfi_path_forget(&a->path);
+    if (setjmp(a->region.no_memory))
         return PERF_ERR_NOMEM;
-    }
     if (!perfi_path_find(&a->path, span))
         return PERF_ERR_NOT_FOUND;
-    *out = a->path.steps.item;
-    *count = a->path.steps.count;
+    *count = a->path.step_count;
+    if (*count)
+        *out = &a->path.step[a->path.step_room - *count];
     return PERF_OK;
 }
 

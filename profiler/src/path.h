@@ -56,6 +56,12 @@ typedef struct perfi_import {
     bool is_startup; /* before the program's own work */
 } perfi_import;
 
+/** A lock that was held in order to sleep: that has a label of its own. */
+typedef struct perfi_hold {
+    uint32_t actor, span, label;
+    uint64_t from, to;
+} perfi_hold;
+
 typedef struct perfi_cancel {
     uint32_t target; /* actor */
     uint64_t t;
@@ -91,16 +97,17 @@ typedef struct perfi_path {
     perfi_place *ended;               /* by span: SPAN_END */
     perfi_list(perfi_gift) gifts;     /* by what, kind, time */
     perfi_list(perfi_cancel) cancels; /* by target, time */
+    perfi_list(perfi_hold) holds;     /* by actor, time */
     perfi_list(perfi_import) imports; /* by moment, like the next two */
     perfi_list(perfi_bracketed) brackets;
     perfi_list(perfi_inside) inside;
     /* the last walk: */
-    perfi_list(perf_path_step) steps;
+    perf_path_step *step; /* step_count of them, at the end of step_room */
+    size_t step_count, step_room;
     perf_path_share *shares; /* by label */
     perfi_list(perfi_passed) passed;
     perfi_list(perfi_wanted) wanted;
     perfi_list(perfi_done) done;
-    uint64_t effort; /* what all walks did, for tests of growth */
 } perfi_path;
 
 /** Where the walk is. */
@@ -114,35 +121,47 @@ typedef struct perfi_cursor {
     uint32_t since, limit;
 } perfi_cursor;
 
+static inline const perfi_moment *
+perfi_path_moment(const perfi_path *p, perfi_place at)
+{
+    return &p->line->moments.item[at.moment];
+}
+
 /* path_index.c */
 void perfi_path_prepare(perfi_path *p, perfi_region *region,
                         const perfi_model *model);
 
 /* path_walk.c */
-/** Find the path of a span, 0: of the program, into `steps` and `shares`.
+/** Find the path of a span, 0: of the program, into `step` and `shares`.
  *  Returns false when there is no such span, or it has not ended. */
 bool perfi_path_find(perfi_path *p, uint64_t span);
-/** After memory ran out on the way. */
-void perfi_path_forget(perfi_path *p);
 
 /* path_spans.c */
 /** Make `span` of each moment the innermost one that was open. */
 void perfi_path_settle_spans(perfi_path *p);
 /** The span, or the first around it, that was open right before t. *from is
  *  raised to where that changes. */
-uint32_t perfi_path_open_span(perfi_path *p, uint32_t span, uint64_t t,
+uint32_t perfi_path_open_span(const perfi_path *p, uint32_t span, uint64_t t,
                               uint64_t *from);
 
+/* path_label.c */
+void perfi_path_find_holds(perfi_path *p);
+/** Of time from `from` on, that was attributed to a span. */
+uint32_t perfi_path_label(const perfi_path *p, perf_step_kind kind,
+                          perfi_place of, uint32_t span, uint64_t from);
+
 /* path_wake.c: who ended a wait; nowhere if that is not known */
-const perfi_moment *perfi_path_moment(const perfi_path *p, perfi_place at);
 /** Order of places in time; the same whichever thread was read first. */
 int perfi_path_compare(const perfi_path *p, perfi_place a, perfi_place b);
+/** The number of an actor, or PERFI_NONE. */
+uint32_t perfi_path_actor(const perfi_path *p, uint64_t key);
 perfi_place perfi_path_resolver(const perfi_path *p, uint64_t key);
 perfi_place perfi_path_canceller(const perfi_path *p, uint32_t target,
                                  uint64_t from, uint64_t to);
 /** The last one not by `self`, after `from`. */
-perfi_place perfi_path_giver(perfi_path *p, perfi_gift_kind kind, uint64_t what,
-                             uint32_t self, uint64_t from, uint64_t to);
+perfi_place perfi_path_giver(const perfi_path *p, perfi_gift_kind kind,
+                             uint64_t what, uint32_t self, uint64_t from,
+                             uint64_t to);
 /** Of several futures, the one whose end was enough. */
 perfi_place perfi_path_finisher(perfi_path *p, const perfi_actor *a,
                                 const perfi_bracketed *wait);
@@ -157,6 +176,4 @@ void perfi_path_spend(perfi_cursor *c, perf_step_kind kind, perfi_place of,
                       uint64_t to);
 /** Until the cursor comes to `from` somebody waits for a resource. */
 void perfi_path_want(perfi_cursor *c, uint64_t id, uint64_t from);
-/** In time order, with the recorder's times; and the shares. */
-void perfi_path_finish_steps(perfi_path *p);
 #endif

@@ -116,17 +116,10 @@ note_resolved(indexer *x, uint64_t key)
         note(x, &x->p->resolved[thing]);
 }
 
-static uint32_t
-actor_of(const perfi_path *p, uint64_t key)
-{
-    uint32_t thing = perfi_ids_find(&p->line->things, key);
-    return thing == PERFI_NONE ? PERFI_NONE : p->line->actor_of[thing];
-}
-
 static void
 note_born(indexer *x, uint64_t key)
 {
-    uint32_t child = actor_of(x->p, key);
+    uint32_t child = perfi_path_actor(x->p, key);
     if (child != PERFI_NONE)
         note(x, &x->p->born[child]);
 }
@@ -135,7 +128,7 @@ static void
 note_cancel(indexer *x, const perfi_moment *m)
 {
     perfi_path *p = x->p;
-    uint32_t target = actor_of(p, m->key);
+    uint32_t target = perfi_path_actor(p, m->key);
     if (target != PERFI_NONE)
         *perfi_list_add(p->region, &p->cancels) =
             (perfi_cancel){target, m->t, x->here};
@@ -164,10 +157,8 @@ static void
 open_import(indexer *x, const perfi_moment *m)
 {
     const perfi_model *model = x->p->model;
-    uint32_t actor = (uint32_t)(x->a - x->p->line->actors.item);
-    uint32_t inside = perfi_label_at(model, m->span, actor, m->t);
+    uint32_t inside = perfi_label_at(model, m->span, x->here.actor - 1, m->t);
     uint32_t label = perfi_label_find_import(model, m->arg, inside);
-    close_import(x);
     *perfi_list_add(x->p->region, &x->p->imports) = (perfi_import){
         .first = x->here.moment,
         .last = x->a->first + x->a->count - 1, /* if nothing ends it */
@@ -293,6 +284,7 @@ perfi_path_prepare(perfi_path *p, perfi_region *region,
     p->ended = perfi_region_take(region, line->spans.count, sizeof *p->ended);
     p->shares =
         perfi_region_take(region, model->labels.count, sizeof *p->shares);
+    perfi_path_settle_spans(p);
     for (uint32_t a = 0; a < line->actors.count; a++)
         index_actor(p, a);
     if (p->gifts.count)
@@ -300,5 +292,5 @@ perfi_path_prepare(perfi_path *p, perfi_region *region,
     if (p->cancels.count)
         qsort(p->cancels.item, p->cancels.count, sizeof *p->cancels.item,
               by_target);
-    perfi_path_settle_spans(p);
+    perfi_path_find_holds(p);
 }

@@ -64,11 +64,10 @@ begin_asides(const perfi_path *p, asides *to, uint32_t actor, uint64_t t)
 
 /* The newest one that covers a span at t; 0: none. */
 static uint32_t
-aside_of(perfi_path *p, asides *of, uint32_t span, uint64_t t)
+aside_of(const perfi_path *p, asides *of, uint32_t span, uint64_t t)
 {
     uint32_t *newest = &of->newest[span];
     while (*newest) {
-        p->effort++;
         const aside *one = &of->all.item[*newest - 1];
         uint64_t end = p->line->spans.item[one->span - 1].end;
         if (!end || end > t)
@@ -85,7 +84,7 @@ has_no_context(const perfi_actor *a)
 }
 
 static uint32_t
-innermost(perfi_path *p, asides *to, const perfi_actor *a, uint32_t span,
+innermost(const perfi_path *p, asides *to, const perfi_actor *a, uint32_t span,
           uint64_t t)
 {
     if (!span && has_no_context(a))
@@ -99,7 +98,7 @@ innermost(perfi_path *p, asides *to, const perfi_actor *a, uint32_t span,
 }
 
 static void
-settle_actor(perfi_path *p, asides *to, uint32_t actor)
+settle_actor(const perfi_path *p, asides *to, uint32_t actor)
 {
     const perfi_actor *a = &p->line->actors.item[actor];
     perfi_moment *m = p->line->moments.item + a->first;
@@ -133,12 +132,12 @@ perfi_path_settle_spans(perfi_path *p)
 /* ---- those that were open ---- */
 
 uint32_t
-perfi_path_open_span(perfi_path *p, uint32_t span, uint64_t t, uint64_t *from)
+perfi_path_open_span(const perfi_path *p, uint32_t span, uint64_t t,
+                     uint64_t *from)
 {
     for (int up = 0; span && up < DEPTH_MAX; up++) {
         const perfi_span *s = &p->line->spans.item[span - 1];
         bool over = s->end && s->end < t;
-        p->effort++;
         if (s->begin < t && !over && s->name != PERFI_NONE) {
             if (s->begin > *from)
                 *from = s->begin;

@@ -1,6 +1,8 @@
 /* path_step.c - what the time that the cursor passes went to. */
 #include "path.h"
 
+#include <string.h>
+
 /* ---- resources ---- */
 
 void
@@ -30,22 +32,48 @@ wanted(perfi_cursor *c, uint64_t *from)
 
 /* ---- steps ---- */
 
+/* The walk goes backwards, so the array is filled from its end. */
+static perf_path_step *
+prepend(perfi_path *p)
+{
+    if (p->step_count == p->step_room) {
+        size_t room = p->step_room ? p->step_room * 2 : 64;
+        perf_path_step *more = perfi_region_take(p->region, room, sizeof *more);
+        if (p->step)
+            memcpy(more + room - p->step_count, p->step,
+                   p->step_count * sizeof *more);
+        perfi_region_drop(p->region, p->step);
+        p->step = more;
+        p->step_room = room;
+    }
+    return &p->step[p->step_room - ++p->step_count];
+}
+
 static bool
 is_same(const perf_path_step *a, const perf_path_step *b)
 {
-    return a->actor == b->actor && a->span == b->span && a->label == b->label &&
-           a->kind == b->kind && a->resource == b->resource;
+    return a->from_ns == b->to_ns && a->actor == b->actor &&
+           a->span == b->span && a->label == b->label && a->kind == b->kind &&
+           a->resource == b->resource;
 }
 
 static void
 add(perfi_path *p, perf_path_step step)
 {
-    perf_path_step *last =
-        p->steps.count ? &p->steps.item[p->steps.count - 1] : NULL;
-    if (last && last->from_ns == step.to_ns && is_same(last, &step))
-        last->from_ns = step.from_ns;
+    perf_path_share *share = &p->shares[step.label];
+    uint64_t ns = step.to_ns - step.from_ns;
+    share->ns += ns;
+    if (step.kind == PERF_STEP_LAG)
+        share->lag_ns += ns;
+    if (step.kind == PERF_STEP_UNEXPLAINED)
+        share->unexplained_ns += ns;
+    if (step.resource != PERFI_NONE)
+        share->resource_ns += ns;
+    size_t first = p->step_room - p->step_count;
+    if (p->step_count && is_same(&p->step[first], &step))
+        p->step[first].from_ns = step.from_ns;
     else
-        *perfi_list_add(p->region, &p->steps) = step;
+        *prepend(p) = step;
 }
 
 void
@@ -67,52 +95,15 @@ perfi_path_spend(perfi_cursor *c, perf_step_kind kind, perfi_place of,
         uint64_t from = to;
         uint32_t span = perfi_path_open_span(p, m->span, c->t, &from);
         uint32_t resource = wanted(c, &from);
-        uint32_t label = perfi_label_at(p->model, span, actor, from);
-        if (import)
-            label = import->label;
-        else if (kind == PERF_STEP_SLEEP && m->arg == 1)
-            label = PERFI_LIMIT_LABEL;
         add(p, (perf_path_step){
-                   .from_ns = from,
-                   .to_ns = c->t,
+                   .from_ns = p->line->start_ns + from,
+                   .to_ns = p->line->start_ns + c->t,
                    .actor = p->thing_id[p->line->actors.item[actor].thing],
                    .span = span ? p->span_id[span - 1] : 0,
-                   .label = label,
+                   .label = perfi_path_label(p, kind, of, span, from),
                    .kind = kind,
                    .resource = resource,
                });
         c->t = from;
-    }
-}
-
-/* ---- when all are there ---- */
-
-static void
-share(perf_path_share *to, const perf_path_step *step)
-{
-    uint64_t ns = step->to_ns - step->from_ns;
-    to->ns += ns;
-    if (step->kind == PERF_STEP_LAG)
-        to->lag_ns += ns;
-    if (step->kind == PERF_STEP_UNEXPLAINED)
-        to->unexplained_ns += ns;
-    if (step->resource != PERFI_NONE)
-        to->resource_ns += ns;
-}
-
-void
-perfi_path_finish_steps(perfi_path *p)
-{
-    perf_path_step *step = p->steps.item;
-    size_t n = p->steps.count;
-    for (size_t i = 0; i < n - i; i++) { /* the walk went backwards */
-        perf_path_step last = step[n - 1 - i];
-        step[n - 1 - i] = step[i];
-        step[i] = last;
-    }
-    for (size_t i = 0; i < n; i++) {
-        step[i].from_ns += p->line->start_ns;
-        step[i].to_ns += p->line->start_ns;
-        share(&p->shares[step[i].label], &step[i]);
     }
 }

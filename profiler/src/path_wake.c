@@ -5,12 +5,6 @@
 
 static const perfi_place nowhere;
 
-const perfi_moment *
-perfi_path_moment(const perfi_path *p, perfi_place at)
-{
-    return &p->line->moments.item[at.moment];
-}
-
 static uint64_t
 id_of(const perfi_path *p, perfi_place at)
 {
@@ -26,6 +20,13 @@ perfi_path_compare(const perfi_path *p, perfi_place a, perfi_place b)
         t = id_of(p, b);
     }
     return (s > t) - (s < t);
+}
+
+uint32_t
+perfi_path_actor(const perfi_path *p, uint64_t key)
+{
+    uint32_t thing = perfi_ids_find(&p->line->things, key);
+    return thing == PERFI_NONE ? PERFI_NONE : p->line->actor_of[thing];
 }
 
 perfi_place
@@ -66,7 +67,7 @@ is_before(const perfi_gift *g, perfi_gift_kind kind, uint64_t what, uint64_t t)
 }
 
 perfi_place
-perfi_path_giver(perfi_path *p, perfi_gift_kind kind, uint64_t what,
+perfi_path_giver(const perfi_path *p, perfi_gift_kind kind, uint64_t what,
                  uint32_t self, uint64_t from, uint64_t to)
 {
     const perfi_gift *all = p->gifts.item;
@@ -86,7 +87,6 @@ perfi_path_giver(perfi_path *p, perfi_gift_kind kind, uint64_t what,
     for (; low && all[low - 1].what == what && all[low - 1].kind == kind &&
            all[low - 1].t > from;
          low--) {
-        p->effort++;
         if (all[low - 1].by.actor != self)
             return all[low - 1].by;
     }
@@ -116,9 +116,8 @@ perfi_path_finisher(perfi_path *p, const perfi_actor *a,
     for (const perfi_moment *m = open;
          m > first && m[-1].code == PERF_EVENT_WAIT_FOR; m--) {
         asked++;
-        p->effort++;
         perfi_place by = perfi_path_resolver(p, m[-1].key);
-        if (by.actor && perfi_path_moment(p, by)->t <= close->t)
+        if (by.actor)
             *perfi_list_add(p->region, &p->done) =
                 (perfi_done){perfi_path_moment(p, by)->t, id_of(p, by), by};
     }

@@ -21,15 +21,7 @@ time_of(const perfi_cursor *c, perfi_place at)
     return perfi_path_moment(c->p, at)->t;
 }
 
-/* ---- to another place ---- */
-
-/* No time is left out, whatever the events say. */
-static void
-go_to(perfi_cursor *c, perfi_place there)
-{
-    perfi_path_spend(c, PERF_STEP_UNEXPLAINED, there, time_of(c, there));
-    c->here = there;
-}
+/* ---- who waited ---- */
 
 /* Who was waiting already at that time; NULL: nobody known. */
 static const perfi_passed *
@@ -44,7 +36,6 @@ last_passed(perfi_cursor *c, uint64_t t)
 static void
 pass(perfi_cursor *c, perfi_place waiter)
 {
-    last_passed(c, c->t); /* drops what is of no use any more */
     *perfi_list_add(c->p->region, &c->p->passed) =
         (perfi_passed){waiter, time_of(c, waiter)};
 }
@@ -74,7 +65,7 @@ wake(perfi_cursor *c, perfi_place waiter, perfi_place by)
     } else {
         pass(c, waiter);
         perfi_path_spend(c, PERF_STEP_LAG, waiter, time_of(c, by));
-        go_to(c, by);
+        c->here = by;
     }
 }
 
@@ -109,7 +100,7 @@ waited_for_thread(perfi_cursor *c, perfi_place born)
     pass(c, born);
     perfi_path_want(c, submit->more, submit->t);
     perfi_path_spend(c, PERF_STEP_LAG, c->here, time_of(c, by));
-    go_to(c, by);
+    c->here = by;
     return true;
 }
 
@@ -228,16 +219,17 @@ called(perfi_cursor *c)
 {
     const perfi_timeline *line = c->p->line;
     const perfi_moment *m = moment(c);
-    uint32_t thing = perfi_ids_find(&line->things, m[-1].key);
-    uint32_t child = thing == PERFI_NONE ? PERFI_NONE : line->actor_of[thing];
-    if (m[-1].code != PERF_EVENT_SPAWN || child == PERFI_NONE)
+    if (m[-1].code != PERF_EVENT_SPAWN)
+        return false;
+    uint32_t child = perfi_path_actor(c->p, m[-1].key);
+    if (child == PERFI_NONE)
         return false;
     const perfi_actor *a = &line->actors.item[child];
     const perfi_moment *step = &line->moments.item[a->first];
-    if (a->kind != PERF_ACTOR_TASK || !a->count || step->thread != m->thread)
+    if (a->kind != PERF_ACTOR_TASK || !a->count || step->thread != m->thread ||
+        step->t < m[-1].t)
         return false;
     for (uint32_t i = 0; i < a->count && step[i].t <= m->t; i++) {
-        c->p->effort++;
         if (step[i].code != PERF_EVENT_SUSPEND &&
             step[i].code != PERF_EVENT_END)
             continue;
@@ -297,7 +289,6 @@ static void
 step_back(perfi_cursor *c)
 {
     const perfi_bracketed *b;
-    c->p->effort++;
     if (goes_round(c))
         lose_track(c, c->t - 1);
     else if (c->here.moment == actor(c)->first)
@@ -336,25 +327,11 @@ bool
 perfi_path_find(perfi_path *p, uint64_t span)
 {
     perfi_cursor c = {.p = p, .seen_t = UINT64_MAX};
-    p->steps.count = p->passed.count = p->wanted.count = 0;
+    p->step_count = p->passed.count = p->wanted.count = 0;
     memset(p->shares, 0, p->model->labels.count * sizeof *p->shares);
     if (!begin_walk(&c, span))
         return false;
     while (c.t > c.from)
         step_back(&c);
-    perfi_path_finish_steps(p);
     return true;
-}
-
-#define FORGET(p, list)                                                        \
-    (perfi_region_drop((p)->region, (list).item),                              \
-     memset(&(list), 0, sizeof(list)))
-
-void
-perfi_path_forget(perfi_path *p)
-{
-    FORGET(p, p->steps);
-    FORGET(p, p->passed);
-    FORGET(p, p->wanted);
-    FORGET(p, p->done);
 }

@@ -187,7 +187,7 @@ typedef struct perf_path_step {
  *  Errors: PERF_ERR_INVALID; PERF_ERR_NOT_FOUND (no such span, or its begin or
  *  end is not there), PERF_ERR_NOMEM.
  *  Ownership: the steps are the analysis's, until the next path.
- *  Cost: about 100 ns for each event on the path. */
+ *  Cost: about 50 ns for each event on the path. */
 PERF_API perf_err perf_analysis_path_blocking(perf_analysis *analysis,
                                               uint64_t span,
                                               const perf_path_step **out,
