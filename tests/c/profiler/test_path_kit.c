@@ -88,6 +88,13 @@ play(void)
     PT_CHECK(analysis != NULL);
 }
 
+void
+forget(void)
+{
+    perf_analysis_destroy(analysis);
+    perf_reader_close(reader);
+}
+
 const perf_path_step *
 path_of(uint64_t span, size_t *count)
 {
@@ -191,6 +198,8 @@ label_of(uint32_t number)
     ck_assert_int_eq(perf_analysis_label(analysis, number, &label), PERF_OK);
     if (label.kind == PERF_LABEL_NONE)
         return "-";
+    if (label.kind == PERF_LABEL_HOLD)
+        return "hold";
     return label.kind == PERF_LABEL_LIMIT ? "limit" : name_of(label.name);
 }
 

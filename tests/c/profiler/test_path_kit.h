@@ -34,6 +34,8 @@ extern perf_analysis *analysis; /* NULL: there were no events */
 void script_analyse(void);
 /** Play everything, and analyse it. */
 void play(void);
+/** Free both. */
+void forget(void);
 
 /** The path of a span, 0: the program. */
 const perf_path_step *path_of(uint64_t span, size_t *count);

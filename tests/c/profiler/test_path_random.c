@@ -15,7 +15,8 @@ typedef struct trial {
     uint32_t bent;         /* times of one event in so many; 0: none */
     /* out, in shared memory: */
     size_t count;
-    bool explained;
+    bool explained; /* it comes to its end */
+    uint32_t kinds; /* of steps: bits */
     perf_path_step step[STEPS_MAX];
 } trial;
 
@@ -37,7 +38,7 @@ at(size_t event)
 /* ---- the five invariants ---- */
 
 static void
-check_path(uint64_t span, uint64_t from, uint64_t to, const trial *t)
+check_path(uint64_t span, uint64_t from, uint64_t to, trial *t)
 {
     size_t count;
     const perf_path_step *step = path_of(span, &count);
@@ -46,6 +47,8 @@ check_path(uint64_t span, uint64_t from, uint64_t to, const trial *t)
     if (!t->kind.ties)
         check_edges(step, count);
     PT_CHECK(!t->explained || !unexplained);
+    for (size_t i = 0; i < count; i++)
+        t->kinds |= 1U << step[i].kind;
 }
 
 static void
@@ -96,8 +99,17 @@ kind_of(int seed)
 START_TEST(test_invariants)
 {
     program_names();
-    for (int seed = 0; seed < PT_TIMES(80); seed++)
-        pt_run_well(check_program, new_trial(kind_of(_i * 1000 + seed)));
+    uint32_t kinds = 0, explained = 0;
+    const int n = PT_TIMES(80);
+    for (int seed = 0; seed < n; seed++) {
+        trial *t = new_trial(kind_of(_i * 1000 + seed));
+        pt_run_well(check_program, t);
+        kinds |= t->kinds;
+        explained += t->explained;
+    }
+    const uint32_t all = (1U << PERF_STEP_UNEXPLAINED) - 2;
+    ck_assert_uint_eq(kinds & all, all); /* programs are of all kinds */
+    ck_assert_int_gt(explained, n / 2);
 }
 END_TEST
 
@@ -173,6 +185,47 @@ check_damaged(void *ctx)
             check_whole(script.item[i].key, 0);
 }
 
+/* Any event, any time, of a few actors, futures, spans and resources. */
+static void
+check_nonsense(void *ctx)
+{
+    const trial *t = ctx;
+    pt_random random = {t->kind.seed};
+    uint64_t now[SCRIPT_THREADS] = {0}, names = t->kind.seed % 40 + 1;
+    script_add(0, 0,
+               (perf_event){.code = PERF_EVENT_THREAD,
+                            .key = MAIN,
+                            .arg = PERF_ACTOR_MAIN});
+    for (int i = 0; i < 400; i++) {
+        perf_event e = {
+            .code = (uint16_t)pt_below(&random, PERF_EVENT_IMPORT),
+            .arg = (uint32_t)pt_below(&random, 8),
+            .span = pt_below(&random, names),
+            .key = pt_below(&random, names),
+            .more = pt_below(&random, names),
+        };
+        uint32_t in = (uint32_t)pt_below(&random, SCRIPT_THREADS);
+        now[in] += pt_below(&random, t->kind.ties ? 2 : 500);
+        script_add(in, now[in], e);
+    }
+    perf_analysis_info info;
+    play();
+    perf_analysis_info_get(analysis, &info);
+    check_whole(0, info.wall_ns);
+    for (uint64_t span = 1; span < names; span++)
+        check_whole(span, 0);
+}
+
+START_TEST(test_nonsense_has_a_path)
+{
+    program_names();
+    for (int seed = 0; seed < PT_TIMES(400); seed++)
+        pt_run_well(check_nonsense,
+                    new_trial((program_kind){.seed = (uint64_t)seed,
+                                             .ties = seed % 2}));
+}
+END_TEST
+
 static size_t
 events_of(program_kind kind)
 {
@@ -227,5 +280,6 @@ main(void)
     tcase_add_test(t, test_every_beginning_of_a_recording_has_a_path);
     tcase_add_test(t, test_lost_events_lose_no_time);
     tcase_add_test(t, test_bent_clocks_lose_no_time);
+    tcase_add_test(t, test_nonsense_has_a_path);
     return pt_end();
 }

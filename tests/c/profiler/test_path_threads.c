@@ -58,6 +58,31 @@ START_TEST(test_who_waits_for_a_semaphore_goes_on_in_its_holder)
 }
 END_TEST
 
+/* What it awaits is of a kind that does not tell who resolves it. */
+START_TEST(test_a_wait_for_a_semaphore_is_explained_by_its_release)
+{
+    loop_begins();
+    resource(LOCK, PERF_RESOURCE_SEMAPHORE, 1, "db");
+    E(0, 1, SPAWN, .key = A);
+    E(0, 2, ACQUIRE, .key = LOCK);
+    E(0, 2, SUSPEND, .key = ANSWER);
+    run(3, A, PERF_ACTOR_TASK, 0);
+    E(0, 5, RELEASE, .key = LOCK);
+    E(0, 6, END);
+    run(6, ROOT, PERF_ACTOR_TASK, 0);
+    E(0, 7, ACQUIRED, .key = LOCK);
+    E(0, 8, END);
+    loop_ends(8);
+    expect("0-0.5 main - ran\n"
+           "0.5-1 root - lag\n"
+           "1-2 a - lag\n"
+           "2-3 a - lag db\n"
+           "3-5 a - ran db\n"
+           "5-6 root - lag db\n"
+           "6-8 root - ran\n");
+}
+END_TEST
+
 START_TEST(test_a_lock_leads_to_the_thread_that_gave_it_back)
 {
     E(0, 0, THREAD, .key = MAIN, .arg = PERF_ACTOR_MAIN);
@@ -135,15 +160,7 @@ END_TEST
 
 /* ---- threads ---- */
 
-static void
-work(uint32_t thread, double from, double to, uint64_t id, uint64_t span)
-{
-    E(thread, from, RUN, .key = id, .arg = PERF_ACTOR_WORK, .span = span);
-    E(thread, to, RESOLVE, .key = id + 1000, .span = span);
-    E(thread, to, END, .span = span);
-}
-
-/* Of three futures two must be done: the second one decides. */
+/* Two of three are enough; the third is done before the waiter runs. */
 START_TEST(test_of_several_futures_the_decisive_one_is_on_the_path)
 {
     static const uint64_t thread[] = {A, B, C}, future[] = {200, 201, 202};
@@ -151,32 +168,140 @@ START_TEST(test_of_several_futures_the_decisive_one_is_on_the_path)
     for (uint32_t i = 0; i < 3; i++) {
         E(0, 1, SPAWN, .key = thread[i]);
         thread_begins(1 + i, 2, thread[i]);
-        begin(1 + i, 2, SPAN + i, i == 1 ? "second" : "other", 0);
-        end(1 + i, 4 + 4 * i, SPAN + i);
-        E(1 + i, 4 + 4 * i, RESOLVE, .key = future[i]);
+        E(1 + i, 4 + 2 * i, RESOLVE, .key = future[i]);
         E(1 + i, 20, END);
     }
     for (int i = 0; i < 3; i++)
         E(0, 3, WAIT_FOR, .key = future[i]);
     E(0, 3, WAIT, .arg = 2);
-    E(0, 10, WAITED, .more = 1);
-    E(0, 11, WAIT_FOR, .key = future[0]); /* is done */
-    E(0, 11, WAIT, .arg = 1);
-    E(0, 12, WAITED);
-    for (int i = 0; i < 3; i++)
-        E(0, 12, WAIT_FOR, .key = future[i]);
-    E(0, 12, WAIT); /* says afterwards that it was for all */
-    E(0, 13, WAITED);
-    E(0, 13, WAIT_FOR, .key = OTHER);
-    E(0, 13, WAIT, .arg = 1);
-    E(0, 15, WAITED, .arg = 1); /* in vain */
+    E(0, 9, WAITED, .more = 1);
     expect("0-1 main - ran\n"
-           "1-2 c - lag\n"
-           "2-12 c other ran\n"
-           "12-13 main - lag\n"
-           "13-15 main - blocked\n");
+           "1-2 b - lag\n"
+           "2-6 b - ran\n"
+           "6-9 main - lag\n");
 }
 END_TEST
+
+/* Both are done at one time, and one is enough: the one with the lesser id. */
+START_TEST(test_ties_do_not_depend_on_who_is_read_first)
+{
+    static const uint32_t orders[][SCRIPT_THREADS] = {{0, 1, 2, 3},
+                                                      {3, 2, 1, 0}};
+    E(0, 0, THREAD, .key = MAIN, .arg = PERF_ACTOR_MAIN);
+    E(0, 1, SPAWN, .key = A);
+    E(0, 1, SPAWN, .key = B);
+    thread_begins(1, 2, A);
+    thread_begins(2, 2, B);
+    for (uint32_t i = 1; i < 3; i++) {
+        E(i, 5, RESOLVE, .key = ANSWER + i);
+        E(i, 20, END);
+    }
+    E(0, 3, WAIT_FOR, .key = ANSWER + 1);
+    E(0, 3, WAIT_FOR, .key = ANSWER + 2);
+    E(0, 3, WAIT, .arg = 1);
+    E(0, 6, WAITED, .more = 1);
+    begin(0, 6, SPAN, "first", 0);
+    end(0, 7, SPAN);
+    script_play(SIZE_MAX, orders[_i]);
+    script_analyse();
+    expect_path(0, "0-1 main - ran\n"
+                   "1-2 a - lag\n"
+                   "2-5 a - ran\n"
+                   "5-6 main - lag\n"
+                   "6-7 main first ran\n");
+}
+END_TEST
+
+START_TEST(test_a_future_that_two_resolve_is_the_first_ones)
+{
+    static const uint32_t orders[][SCRIPT_THREADS] = {{0, 1, 2, 3},
+                                                      {3, 2, 1, 0}};
+    E(0, 0, THREAD, .key = MAIN, .arg = PERF_ACTOR_MAIN);
+    E(0, 1, SPAWN, .key = A);
+    E(0, 1, SPAWN, .key = B);
+    E(0, 1, SPAWN, .key = C);
+    thread_begins(1, 2, A);
+    thread_begins(2, 2, B);
+    thread_begins(3, 2, C);
+    E(1, 6, RESOLVE, .key = ANSWER);
+    E(2, 5, RESOLVE, .key = ANSWER);
+    E(3, 5, RESOLVE, .key = ANSWER);
+    E(0, 3, WAIT_FOR, .key = ANSWER);
+    E(0, 3, WAIT, .arg = 1);
+    E(0, 7, WAITED);
+    script_play(SIZE_MAX, orders[_i]);
+    script_analyse();
+    expect_path(0, "0-1 main - ran\n"
+                   "1-2 b - lag\n"
+                   "2-5 b - ran\n"
+                   "5-7 main - lag\n");
+}
+END_TEST
+
+START_TEST(test_a_lock_two_gave_back_at_one_time_is_the_firsts)
+{
+    static const uint32_t orders[][SCRIPT_THREADS] = {{0, 1, 2, 3},
+                                                      {3, 2, 1, 0}};
+    E(0, 0, THREAD, .key = MAIN, .arg = PERF_ACTOR_MAIN);
+    E(0, 1, SPAWN, .key = A);
+    E(0, 1, SPAWN, .key = B);
+    thread_begins(1, 2, A);
+    thread_begins(2, 2, B);
+    E(1, 5, RELEASE, .key = LOCK);
+    E(2, 5, RELEASE, .key = LOCK);
+    E(0, 3, ACQUIRE, .key = LOCK);
+    E(0, 5, ACQUIRED, .key = LOCK);
+    script_play(SIZE_MAX, orders[_i]);
+    script_analyse();
+    expect_path(0, "0-1 main - ran\n"
+                   "1-2 a - lag\n"
+                   "2-5 a - ran\n");
+}
+END_TEST
+
+/* How long a wait was that said afterwards how many it was for, one in vain,
+ * one for what was done, one for a thread that goes on. */
+START_TEST(test_waits_of_a_thread)
+{
+    E(0, 0, THREAD, .key = MAIN, .arg = PERF_ACTOR_MAIN);
+    E(0, 1, SPAWN, .key = A);
+    thread_begins(1, 2, A);
+    E(1, 6, RESOLVE, .key = ANSWER);
+    E(1, 8, RESOLVE, .key = OTHER);
+    E(1, 90, END);
+    E(0, 3, WAIT_FOR, .key = ANSWER);
+    E(0, 3, WAIT_FOR, .key = OTHER);
+    E(0, 3, WAIT);
+    E(0, 9, WAITED);
+    E(0, 10, WAIT_FOR, .key = ANSWER);
+    E(0, 10, WAIT, .arg = 1);
+    E(0, 11, WAITED);
+    E(0, 12, WAIT_FOR, .key = TIMER);
+    E(0, 12, WAIT, .arg = 1);
+    E(0, 14, WAITED, .arg = 1);
+    E(0, 15, WAIT_FOR, .key = A);
+    E(0, 15, WAIT, .arg = 1);
+    E(0, 17, WAITED);
+    expect("0-1 main - ran\n"
+           "1-2 a - lag\n"
+           "2-8 a - ran\n"
+           "8-9 main - lag\n"
+           "9-10 main - ran\n"
+           "10-11 main - lag\n"
+           "11-12 main - ran\n"
+           "12-14 main - blocked\n"
+           "14-15 main - ran\n"
+           "15-17 main - unexplained\n");
+}
+END_TEST
+
+static void
+work(uint32_t thread, double from, double to, uint64_t id, uint64_t span)
+{
+    E(thread, from, RUN, .key = id, .arg = PERF_ACTOR_WORK, .span = span);
+    E(thread, to, RESOLVE, .key = id + 1000, .span = span);
+    E(thread, to, END, .span = span);
+}
 
 /* One thread, two pieces of work: the second one waits for the first. */
 START_TEST(test_work_waits_for_a_thread_of_its_executor)
@@ -209,6 +334,31 @@ START_TEST(test_work_waits_for_a_thread_of_its_executor)
 }
 END_TEST
 
+/* A until 7 ms; at 8 ms C, which took no time, and B. */
+START_TEST(test_work_without_a_duration_keeps_no_thread_busy)
+{
+    E(0, 0, THREAD, .key = MAIN, .arg = PERF_ACTOR_MAIN);
+    resource(POOL, PERF_RESOURCE_EXECUTOR, 1, "pool");
+    E(0, 2, SUBMIT, .key = A, .more = POOL);
+    E(0, 3, SUBMIT, .key = C, .more = POOL);
+    E(0, 3, SUBMIT, .key = B, .more = POOL);
+    E(1, 3, THREAD, .key = THREAD, .arg = PERF_ACTOR_THREAD);
+    work(1, 4, 7, A, 0);
+    work(1, 8, 8, C, 0);
+    work(1, 8, 12, B, 0);
+    E(0, 4, WAIT_FOR, .key = B + 1000);
+    E(0, 4, WAIT, .arg = 1);
+    E(0, 13, WAITED);
+    expect("0-2 main - ran\n"
+           "2-3 a - lag\n"
+           "3-4 a - lag pool\n"
+           "4-7 a - ran pool\n"
+           "7-8 b - lag pool\n"
+           "8-12 b - ran\n"
+           "12-13 main - lag\n");
+}
+END_TEST
+
 START_TEST(test_the_end_of_an_executor_waits_for_its_last_work)
 {
     E(0, 0, THREAD, .key = MAIN, .arg = PERF_ACTOR_MAIN);
@@ -231,11 +381,19 @@ main(void)
 {
     TCase *t = pt_begin("profiler.path_threads");
     tcase_add_test(t, test_who_waits_for_a_semaphore_goes_on_in_its_holder);
+    tcase_add_test(t, test_a_wait_for_a_semaphore_is_explained_by_its_release);
     tcase_add_test(t, test_a_lock_leads_to_the_thread_that_gave_it_back);
     tcase_add_test(t, test_a_lock_not_got_in_time_blocks);
     tcase_add_test(t, test_an_item_leads_to_who_put_it);
     tcase_add_test(t, test_of_several_futures_the_decisive_one_is_on_the_path);
+    tcase_add_loop_test(t, test_ties_do_not_depend_on_who_is_read_first, 0, 2);
+    tcase_add_loop_test(t, test_a_future_that_two_resolve_is_the_first_ones, 0,
+                        2);
+    tcase_add_loop_test(t, test_a_lock_two_gave_back_at_one_time_is_the_firsts,
+                        0, 2);
+    tcase_add_test(t, test_waits_of_a_thread);
     tcase_add_test(t, test_work_waits_for_a_thread_of_its_executor);
+    tcase_add_test(t, test_work_without_a_duration_keeps_no_thread_busy);
     tcase_add_test(t, test_the_end_of_an_executor_waits_for_its_last_work);
     return pt_end();
 }
