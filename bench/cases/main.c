@@ -7,6 +7,7 @@ main(int argc, char **argv)
     add_clock_cases();
     add_histogram_cases();
     add_metric_cases();
+    add_path_cases();
     add_span_cases();
     add_replay_cases();
     return perf_bench_main(argc, argv);
