@@ -24,7 +24,7 @@ descriptor(void)
         return -1;
     int64_t mine = (int64_t)perfi_segment_state.process << 32 | fd;
     if (atomic_compare_exchange_strong_explicit(
-            &opened, &now, mine, memory_order_relaxed, memory_order_relaxed)) {
+            &opened, &now, mine, memory_order_acq_rel, memory_order_acquire)) {
         if (now >= 0) /* inherited over a fork */
             close((int)(now & INT32_MAX));
         return fd;
