@@ -17,6 +17,9 @@ __all__ = [
     "PerfError",
     "StartedError",
     "SystemCallError",
+    "TimedOutError",
+    "UnreachableError",
+    "UnsupportedError",
     "VersionError",
 ]
 
@@ -73,6 +76,18 @@ class SystemCallError(PerfError, OSError):
 
 class StartedError(PerfError, RuntimeError):
     CONSTANT = "PERF_ERR_STARTED"
+
+
+class UnsupportedError(PerfError, NotImplementedError):
+    CONSTANT = "PERF_ERR_UNSUPPORTED"
+
+
+class TimedOutError(PerfError, TimeoutError):
+    CONSTANT = "PERF_ERR_TIMEOUT"
+
+
+class UnreachableError(PerfError, ConnectionError):
+    CONSTANT = "PERF_ERR_UNREACHABLE"
 
 
 _CLASSES: dict[int, type[PerfError]] = {getattr(lib, cls.CONSTANT): cls for cls in PerfError.__subclasses__()}

@@ -70,6 +70,9 @@ def test_every_class_has_a_code_and_is_listed() -> None:
         ("PERF_ERR_CORRUPT", ValueError),
         ("PERF_ERR_SYSTEM", OSError),
         ("PERF_ERR_STARTED", RuntimeError),
+        ("PERF_ERR_UNSUPPORTED", NotImplementedError),
+        ("PERF_ERR_TIMEOUT", TimeoutError),
+        ("PERF_ERR_UNREACHABLE", ConnectionError),
     ],
 )
 def test_who_knows_python_can_catch_it(constant: str, base: type[Exception]) -> None:

@@ -41,17 +41,20 @@ PERF_BEGIN_DECLS
  *  range of a histogram) are results, not errors. */
 typedef enum perf_err {
     PERF_OK = 0,
-    PERF_ERR_INVALID = -1,   /* an argument is NULL, NaN or contradictory */
-    PERF_ERR_NOMEM = -2,     /* the allocator returned NULL */
-    PERF_ERR_RANGE = -3,     /* a number lies outside its documented range */
-    PERF_ERR_FULL = -4,      /* a bounded table or file system is full */
-    PERF_ERR_CLOSED = -5,    /* the object was closed or never started */
-    PERF_ERR_NOT_FOUND = -6, /* no such file, process or name */
-    PERF_ERR_DENIED = -7,    /* belongs to another user, or not permitted */
-    PERF_ERR_VERSION = -8,   /* made by another version of libperf */
-    PERF_ERR_CORRUPT = -9,   /* the bytes are not a segment, or damaged */
-    PERF_ERR_SYSTEM = -10,   /* a system call failed; errno says which way */
-    PERF_ERR_STARTED = -11,  /* too late: recording has begun already */
+    PERF_ERR_INVALID = -1,      /* an argument is NULL, NaN or contradictory */
+    PERF_ERR_NOMEM = -2,        /* the allocator returned NULL */
+    PERF_ERR_RANGE = -3,        /* a number lies outside its documented range */
+    PERF_ERR_FULL = -4,         /* a bounded table or file system is full */
+    PERF_ERR_CLOSED = -5,       /* the object was closed or never started */
+    PERF_ERR_NOT_FOUND = -6,    /* no such file, process or name */
+    PERF_ERR_DENIED = -7,       /* belongs to another user, or not permitted */
+    PERF_ERR_VERSION = -8,      /* made by another version of libperf */
+    PERF_ERR_CORRUPT = -9,      /* the bytes are not what they should be */
+    PERF_ERR_SYSTEM = -10,      /* a system call failed; errno says which way */
+    PERF_ERR_STARTED = -11,     /* too late: recording has begun already */
+    PERF_ERR_UNSUPPORTED = -12, /* built without the library this needs */
+    PERF_ERR_TIMEOUT = -13,     /* not done within the time that was given */
+    PERF_ERR_UNREACHABLE = -14, /* a server does not answer, or not sensibly */
 } perf_err;
 
 /** The error in words: one impersonal line, never NULL, for any int.

@@ -21,9 +21,12 @@ perf_strerror(int err)
     case PERF_ERR_NOT_FOUND: return "not found";
     case PERF_ERR_DENIED: return "permission denied";
     case PERF_ERR_VERSION: return "made by another version of libperf";
-    case PERF_ERR_CORRUPT: return "not a segment, or damaged";
+    case PERF_ERR_CORRUPT: return "damaged, or something else";
     case PERF_ERR_SYSTEM: return "system call failed";
     case PERF_ERR_STARTED: return "recording has already begun";
+    case PERF_ERR_UNSUPPORTED: return "libperf was built without it";
+    case PERF_ERR_TIMEOUT: return "not done in time";
+    case PERF_ERR_UNREACHABLE: return "the server does not answer";
     }
     return "unknown error";
 }
@@ -46,6 +49,9 @@ perf_err_name(int err)
         NAME(PERF_ERR_CORRUPT);
         NAME(PERF_ERR_SYSTEM);
         NAME(PERF_ERR_STARTED);
+        NAME(PERF_ERR_UNSUPPORTED);
+        NAME(PERF_ERR_TIMEOUT);
+        NAME(PERF_ERR_UNREACHABLE);
     }
 #undef NAME
     return "PERF_ERR_?";
