@@ -66,7 +66,8 @@ perfi_clock_reanchor(void)
     uint64_t old = atomic_load_explicit(&c->scale, memory_order_relaxed);
     uint64_t rate = slope(&c->first, &now);
     /* 1 %: more than calibration can be wrong, less than a suspend does */
-    if (c->tsc && rate > old - old / 100 && rate < old + old / 100)
+    bool held = atomic_load_explicit(&c->held, memory_order_relaxed);
+    if (c->tsc && !held && rate > old - old / 100 && rate < old + old / 100)
         atomic_store_explicit(&c->scale, rate, memory_order_relaxed);
     return now;
 }

@@ -21,6 +21,7 @@ typedef struct perfi_clock {
     perfi_anchor first;     /* constant after load */
     _Atomic uint64_t scale; /* ns per tick, 32.32 fixed point; relaxed: any
                                recent value will do */
+    _Atomic bool held;      /* the rate stays as it is; relaxed: a test's */
     uint64_t anchor_ticks;  /* ticks between two re-anchorings */
 } perfi_clock;
 

@@ -132,4 +132,7 @@ perf_events_set_time(uint64_t now_ns, uint64_t cpu_ns)
 {
     atomic_store_explicit(&given_ns, now_ns, memory_order_relaxed);
     atomic_store_explicit(&given_cpu_ns, cpu_ns, memory_order_relaxed);
+    /* spans keep ticks: what a second is must not change in virtual time */
+    atomic_store_explicit(&perfi_clock_state.held, now_ns || cpu_ns,
+                          memory_order_relaxed);
 }
