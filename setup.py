@@ -85,9 +85,22 @@ scheduler_module = Extension(
     extra_link_args=[f"-Wl,-rpath,{ORIGIN}"],
 )
 
+codec_module = Extension(
+    "libperf._codec",
+    [
+        f"bindings/libperf/_codec{part}.c"
+        for part in ("", "_encode", "_decode", "_error", "_weigh", "_entry", "_compressor")
+    ],
+    depends=[*core_module.depends, "bindings/libperf/_codec.h"],
+    include_dirs=INCLUDE,
+    libraries=["perfcore"],
+    extra_compile_args=["-std=c11", "-fvisibility=hidden"],
+    extra_link_args=[f"-Wl,-rpath,{ORIGIN}"],
+)
+
 setup(
     version=VERSION,
     setup_requires=[] if shutil.which("cmake") else ["cmake>=3.25"],  # the build backend reports it as a requirement
-    ext_modules=[core_module, scheduler_module],
+    ext_modules=[core_module, scheduler_module, codec_module],
     cmdclass={"build_ext": BuildExt, "build_py": BuildPy},
 )

@@ -1,0 +1,56 @@
+"""Values as bytes, and the bytes that keys are compared by; see libperf/include/libperf/codec.h."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+_Buffer = bytes | bytearray | memoryview
+_Key = TypeVar("_Key")
+_Extend = Callable[[Any], tuple[str, Any] | None]
+
+class Unencodable(TypeError): ...
+class Undecodable(ValueError): ...
+
+def encode(value: object, extend: _Extend | None = None, /) -> bytes: ...
+def decode(
+    buffer: _Buffer, revive: Callable[[str, Any], Any] | None = None, begin: int = 0, memory: int = ..., /
+) -> Any: ...
+def canonical(value: object, extend: _Extend | None = None, /) -> bytes: ...
+def weigh(value: object, /) -> int: ...
+def key(cls: type[_Key], namespace: str, scope: object, key: object, extend: _Extend | None = None, /) -> _Key: ...
+def call_key(
+    cls: type[_Key],
+    namespace: str,
+    scope: object,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any] | None,
+    mark: int,
+    extend: _Extend | None = None,
+    /,
+) -> _Key: ...
+def hash(buffer: _Buffer, /) -> int: ...
+def entry_pack(
+    key: bytes,
+    value: bytes,
+    labels: Sequence[int],
+    created_ms: int,
+    fresh_ms: int,
+    expires_ms: int,
+    compute_us: int,
+    flags: int,
+    compression: int,
+    dictionary: int,
+    raw_size: int,
+    /,
+) -> bytes: ...
+def entry_unpack(
+    entry: _Buffer, /
+) -> tuple[int, int, int, int, tuple[int, ...], int, int, int, int, int, bytes] | None: ...
+
+class Compressor:
+    def __new__(cls, level: int = 0) -> Compressor: ...
+    def add(self, dictionary: _Buffer, /) -> int: ...
+    def has(self, id: int, /) -> bool: ...
+    def pack(self, value: _Buffer, id: int, /) -> bytes | None: ...
+    def unpack(self, value: _Buffer, id: int, raw_size: int, begin: int = 0, /) -> bytes: ...
+    @staticmethod
+    def train(samples: list[bytes], room: int, level: int = 0, /) -> bytes | None: ...
