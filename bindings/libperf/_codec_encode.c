@@ -120,10 +120,12 @@ put_float(codec_walk *walk, double value)
 
 /* ---- containers ---- */
 
+/* Of the container that the walk is in. */
 static bool
-changed(codec_walk *walk, PyObject *container)
+changed(codec_walk *walk)
 {
-    codec_unencodable(walk, container, "it was changed meanwhile");
+    walk->step = walk->step->up;
+    codec_unencodable(walk, NULL, "it was changed meanwhile");
     return false;
 }
 
@@ -138,7 +140,7 @@ put_sequence(codec_walk *walk, PyObject *sequence, bool list)
     bool good = true;
     for (Py_ssize_t i = 0; good && i < size; i++) {
         if (i >= Py_SIZE(sequence))
-            return changed(walk, sequence);
+            return changed(walk);
         step.index = i;
         PyObject *item =
             list ? PyList_GET_ITEM(sequence, i) : PyTuple_GET_ITEM(sequence, i);
@@ -147,7 +149,7 @@ put_sequence(codec_walk *walk, PyObject *sequence, bool list)
         Py_DECREF(item);
     }
     if (good && size != Py_SIZE(sequence))
-        return changed(walk, sequence);
+        return changed(walk);
     if (good)
         walk->step = step.up;
     return good;
@@ -200,7 +202,7 @@ put_dict(codec_walk *walk, PyObject *dict)
     bool good = true;
     while (good && PyDict_Next(dict, &position, &key, &value)) {
         if (count == size) {
-            good = changed(walk, dict);
+            good = changed(walk);
             break;
         }
         Py_INCREF(key);
@@ -219,7 +221,7 @@ put_dict(codec_walk *walk, PyObject *dict)
     }
     step.key = NULL;
     if (good && (count != size || PyDict_GET_SIZE(dict) != size))
-        good = changed(walk, dict);
+        good = changed(walk);
     if (walk->canonical) {
         good = good && pieces_sort(&sorted, walk, count);
         pieces_end(&sorted);
@@ -243,7 +245,7 @@ put_set(codec_walk *walk, PyObject *set, perf_token_kind kind)
     while (good && (member = PyIter_Next(members))) {
         if (count == size) {
             Py_DECREF(member);
-            good = changed(walk, set);
+            good = changed(walk);
             break;
         }
         perf_codec_piece *piece = &sorted.all[count++];
@@ -255,7 +257,7 @@ put_set(codec_walk *walk, PyObject *set, perf_token_kind kind)
     Py_XDECREF(members);
     good = good && !PyErr_Occurred();
     if (good && (count != size || PySet_GET_SIZE(set) != size))
-        good = changed(walk, set);
+        good = changed(walk);
     good = good && pieces_sort(&sorted, walk, count);
     pieces_end(&sorted);
     if (good)

@@ -154,7 +154,17 @@ def cases() -> dict[str, Callable[[], Any]]:
     ended = lib.perf_span_begin(number, none)
     lib.perf_span_end(ended)
     totals, info = ffi.new("perf_totals *"), ffi.new("perf_reader_info *")
+    digest, writer = ffi.new("uint8_t[32]"), ffi.new("perf_codec_writer *")
+    token, entry = ffi.new("perf_token *", {"kind": lib.PERF_TOKEN_NONE}), ffi.new("perf_entry *")
     return {
+        "perf_codec_put": lambda: (
+            lib.perf_codec_start(writer, ffi.NULL, 0, 0, ffi.NULL),
+            lib.perf_codec_put(writer, token),
+            lib.perf_codec_stop(writer),
+        ),
+        "perf_entry_read": lambda: lib.perf_entry_read(digest, 32, entry),
+        "perf_fingerprint": lambda: lib.perf_fingerprint(digest, 32, digest),
+        "perf_hash": lambda: lib.perf_hash(digest, 32),
         "perf_clock_now_ns": lib.perf_clock_now_ns,
         "perf_name": lambda: lib.perf_name(lib.PERF_KIND_SPAN, b"test_gil", 8),
         "perf_span_begin, end": lambda: lib.perf_span_end(lib.perf_span_begin(number, none)),
@@ -191,6 +201,7 @@ def test_a_released_gil_gives_a_turn(name: str, profiler: libperf.Profiler, othe
     trace = tmp_path / "trace.perf"
     out, drained, analysed = ffi.new("perf_reader **"), ffi.new("perf_drain **"), ffi.new("perf_analysis **")
     steps, count, ns = ffi.new("perf_path_step **"), ffi.new("size_t *"), ffi.new("uint64_t *")
+    samples, sizes, room = bytes(range(256)) * 100, ffi.new("size_t[]", [256] * 100), ffi.new("char[4096]")
     with Reader() as reader, Drain(own, trace) as drain, profiler.analyze() as analysis:
 
         def opened(err: int) -> None:
@@ -213,6 +224,9 @@ def test_a_released_gil_gives_a_turn(name: str, profiler: libperf.Profiler, othe
             "perf_analysis_path_blocking": lambda: lib.perf_analysis_path_blocking(analysis._get(), 0, steps, count),
             "perf_analysis_replay_blocking": lambda: lib.perf_analysis_replay_blocking(
                 analysis._get(), ffi.NULL, 0, 0, 0, ns
+            ),
+            "perf_compressor_train_blocking": lambda: lib.perf_compressor_train_blocking(
+                samples, sizes, 100, 0, room, 4096, count
             ),
             "perf_drain_open_blocking": lambda: drain_opened(
                 lib.perf_drain_open_blocking(bytes(own), bytes(trace), ffi.NULL, drained)

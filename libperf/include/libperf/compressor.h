@@ -26,7 +26,7 @@ enum {
 
 typedef struct perf_compressor perf_compressor;
 
-/** @param level      of zstd, 1 to 19; 0: 3
+/** @param level      of zstd, 1 to 19; 0: 5
  *  Errors: PERF_ERR_INVALID, PERF_ERR_RANGE (level), PERF_ERR_NOMEM,
  *  PERF_ERR_UNSUPPORTED.
  *  Ownership: the caller's; perf_compressor_destroy(). */

@@ -11,14 +11,15 @@
 #include <zstd.h>
 #include <zstd_errors.h>
 
-enum { POOL = 16, LEVEL = 3, LEVEL_MAX = 19 };
+enum { POOL = 16, LEVEL = 5, LEVEL_MAX = 19 };
 
 typedef struct dictionary {
     const struct dictionary *next; /* older; never changes */
     uint32_t id;
     uint32_t number; /* 1 for the first */
-    ZSTD_CDict *pack;
-    ZSTD_DDict *unpack;
+    const ZSTD_CDict *pack;
+    const ZSTD_DDict *unpack;
+    size_t bytes; /* of all this, in one block: see make_dictionary() */
 } dictionary;
 
 struct perf_compressor {
@@ -176,30 +177,42 @@ id_of(const void *bytes, size_t size)
 static void
 free_dictionary(const perf_compressor *c, dictionary *d)
 {
-    ZSTD_freeCDict(d->pack);
-    ZSTD_freeDDict(d->unpack);
-    c->allocator->free(d, sizeof *d, c->allocator->ctx);
+    c->allocator->free(d, d->bytes, c->allocator->ctx);
 }
 
+static size_t
+aligned(size_t size)
+{
+    return (size + 63) & ~(size_t)63;
+}
+
+/* Both of zstd's forms lie behind our own, in memory that is had before:
+ * ZSTD_createCDict_advanced() of 1.5.4 crashes when there is none. */
 static perf_err
 make_dictionary(const perf_compressor *c, const void *bytes, size_t size,
                 dictionary **out)
 {
-    dictionary *d = c->allocator->alloc(sizeof *d, c->allocator->ctx);
+    ZSTD_compressionParameters how =
+        ZSTD_getCParams(c->level, ZSTD_CONTENTSIZE_UNKNOWN, size);
+    size_t head = aligned(sizeof(dictionary));
+    size_t pack =
+        aligned(ZSTD_estimateCDictSize_advanced(size, how, ZSTD_dlm_byCopy));
+    size_t unpack = aligned(ZSTD_estimateDDictSize(size, ZSTD_dlm_byCopy));
+    dictionary *d =
+        c->allocator->alloc(head + pack + unpack, c->allocator->ctx);
     if (!d)
         return PERF_ERR_NOMEM;
-    d->unpack = ZSTD_createDDict_advanced(bytes, size, ZSTD_dlm_byCopy,
-                                          ZSTD_dct_fullDict, memory_of(c));
-    if (d->unpack)
-        d->pack = ZSTD_createCDict_advanced(
-            bytes, size, ZSTD_dlm_byCopy, ZSTD_dct_fullDict,
-            ZSTD_getCParams(c->level, ZSTD_CONTENTSIZE_UNKNOWN, size),
-            memory_of(c));
-    if (!d->unpack || !d->pack) {
-        free_dictionary(c, d);
-        return PERF_ERR_NOMEM;
-    }
+    unsigned char *at = (unsigned char *)d + head;
+    d->bytes = head + pack + unpack;
     d->id = id_of(bytes, size);
+    d->pack = ZSTD_initStaticCDict(at, pack, bytes, size, ZSTD_dlm_byCopy,
+                                   ZSTD_dct_fullDict, how);
+    d->unpack = ZSTD_initStaticDDict(at + pack, unpack, bytes, size,
+                                     ZSTD_dlm_byCopy, ZSTD_dct_fullDict);
+    if (!d->pack || !d->unpack) {
+        free_dictionary(c, d);
+        return PERF_ERR_CORRUPT;
+    }
     *out = d;
     return PERF_OK;
 }
@@ -225,17 +238,6 @@ publish(perf_compressor *c, dictionary *d)
     return PERF_OK;
 }
 
-/* zstd says NULL for "no memory" and for "not a dictionary" alike: of the
- * latter kind is what has no entropy tables that can be read. */
-static bool
-is_dictionary(const void *bytes, size_t size)
-{
-    static const unsigned char magic[4] = {0x37, 0xA4, 0x30, 0xEC};
-    const unsigned char *at = bytes;
-    return size > 8 && at[0] == magic[0] && at[1] == magic[1] &&
-           at[2] == magic[2] && at[3] == magic[3];
-}
-
 perf_err
 perf_compressor_add(perf_compressor *compressor, const void *bytes, size_t size,
                     uint32_t *id)
@@ -247,8 +249,6 @@ perf_compressor_add(perf_compressor *compressor, const void *bytes, size_t size,
     *id = id_of(bytes, size);
     if (perf_compressor_has(compressor, *id))
         return PERF_OK;
-    if (!is_dictionary(bytes, size))
-        return PERF_ERR_CORRUPT;
     dictionary *made;
     perf_err err = make_dictionary(compressor, bytes, size, &made);
     return err ? err : publish(compressor, made);

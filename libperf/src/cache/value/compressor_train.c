@@ -4,7 +4,7 @@
 #define ZDICT_STATIC_LINKING_ONLY /* the trainer of which one can say how */
 #include <zdict.h>
 
-enum { LEVEL = 3, FEWEST = 8 };
+enum { LEVEL = 5, FEWEST = 8 };
 
 perf_err
 perf_compressor_train_blocking(const void *samples, const size_t *sizes,
