@@ -55,6 +55,9 @@ read_entry(const uint8_t *bytes, size_t size)
     unpack(&entry);
 }
 
+/* The value that follows is a frame: nothing else is decompressed at all. */
+static const uint8_t FRAME[] = {0x28, 0xB5, 0x2F, 0xFD};
+
 /* An entry whose fields are what the bytes say, and its checksum is right. */
 static void
 read_made(const uint8_t *data, size_t size)
@@ -73,6 +76,13 @@ read_made(const uint8_t *data, size_t size)
         .value = data + 11,
         .value_size = size - 11,
     };
+    uint8_t *frame = malloc(sizeof FRAME + size);
+    memcpy(frame, FRAME, sizeof FRAME);
+    memcpy(frame + sizeof FRAME, entry.value, entry.value_size);
+    if (data[0] & 2) {
+        entry.value = frame;
+        entry.value_size += sizeof FRAME;
+    }
     size_t needed = perf_entry_size(&entry);
     uint8_t *bytes = malloc(needed);
     expect(!perf_entry_write(&entry, bytes, needed));
@@ -82,6 +92,7 @@ read_made(const uint8_t *data, size_t size)
     bytes[data[6] % needed] ^= data[7];
     read_entry(bytes, needed);
     free(bytes);
+    free(frame);
 }
 
 int

@@ -1,16 +1,11 @@
 /* fingerprint.c - BLAKE2b-256 of RFC 7693, without a key. */
-#include <libperf/hash.h>
+#include "fingerprint.h"
 
 #include <string.h>
 
-enum { BLOCK = 128 };
+enum { BLOCK = PERFI_BLAKE_BLOCK };
 
-static const uint64_t START[8] = {
-    UINT64_C(0x6a09e667f3bcc908), UINT64_C(0xbb67ae8584caa73b),
-    UINT64_C(0x3c6ef372fe94f82b), UINT64_C(0xa54ff53a5f1d36f1),
-    UINT64_C(0x510e527fade682d1), UINT64_C(0x9b05688c2b3e6c1f),
-    UINT64_C(0x1f83d9abfb41bd6b), UINT64_C(0x5be0cd19137e2179),
-};
+#define START PERFI_BLAKE_START
 
 static inline uint64_t
 word_at(const uint8_t *at)
@@ -49,9 +44,9 @@ word_at(const uint8_t *at)
         MIX(v3, v4, v9, v14, m[se], m[sf]);                                    \
     } while (0)
 
-/* `counted`: bytes up to and with this block; `last`: it is the last one. */
-static void
-compress(uint64_t h[8], const uint8_t *block, uint64_t counted, bool last)
+void
+perfi_blake_plain(uint64_t h[8], const uint8_t *block, uint64_t counted,
+                  bool last)
 {
     uint64_t m[16];
     for (int i = 0; i < 16; i++)
@@ -61,18 +56,7 @@ compress(uint64_t h[8], const uint8_t *block, uint64_t counted, bool last)
     uint64_t v8 = START[0], v9 = START[1], v10 = START[2], v11 = START[3];
     uint64_t v12 = START[4] ^ counted, v13 = START[5];
     uint64_t v14 = last ? ~START[6] : START[6], v15 = START[7];
-    ROUND(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    ROUND(14, 10, 4, 8, 9, 15, 13, 6, 1, 12, 0, 2, 11, 7, 5, 3);
-    ROUND(11, 8, 12, 0, 5, 2, 15, 13, 10, 14, 3, 6, 7, 1, 9, 4);
-    ROUND(7, 9, 3, 1, 13, 12, 11, 14, 2, 6, 5, 10, 4, 0, 15, 8);
-    ROUND(9, 0, 5, 7, 2, 4, 10, 15, 14, 1, 11, 12, 6, 8, 3, 13);
-    ROUND(2, 12, 6, 10, 0, 11, 8, 3, 4, 13, 7, 5, 15, 14, 1, 9);
-    ROUND(12, 5, 1, 15, 14, 13, 4, 10, 0, 7, 6, 3, 9, 2, 8, 11);
-    ROUND(13, 11, 7, 14, 12, 1, 3, 9, 5, 0, 15, 4, 8, 6, 2, 10);
-    ROUND(6, 15, 14, 9, 11, 3, 0, 8, 12, 2, 13, 7, 1, 4, 10, 5);
-    ROUND(10, 2, 8, 4, 7, 6, 1, 5, 15, 11, 9, 14, 3, 12, 13, 0);
-    ROUND(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    ROUND(14, 10, 4, 8, 9, 15, 13, 6, 1, 12, 0, 2, 11, 7, 5, 3);
+    PERFI_BLAKE_ROUNDS(ROUND)
     h[0] ^= v0 ^ v8;
     h[1] ^= v1 ^ v9;
     h[2] ^= v2 ^ v10;
@@ -89,14 +73,16 @@ perf_fingerprint(const void *bytes, size_t size, uint8_t out[32])
     uint64_t h[8];
     memcpy(h, START, sizeof h);
     h[0] ^= 0x01010000 ^ PERF_FINGERPRINT_SIZE; /* depth, fanout, no key */
+    perfi_blake_fn *fast = perfi_blake_avx2();
+    perfi_blake_fn *mix = fast ? fast : perfi_blake_plain;
     const uint8_t *at = bytes;
     size_t left = size;
     for (; left > BLOCK; left -= BLOCK, at += BLOCK)
-        compress(h, at, size - left + BLOCK, false);
+        mix(h, at, size - left + BLOCK, false);
     uint8_t last[BLOCK] = {0};
     if (left)
         memcpy(last, at, left);
-    compress(h, last, size, true);
+    mix(h, last, size, true);
     for (int i = 0; i < PERF_FINGERPRINT_SIZE; i++)
         out[i] = (uint8_t)(h[i / 8] >> (8 * (i % 8)));
 }

@@ -165,6 +165,36 @@ START_TEST(test_what_is_refused)
 }
 END_TEST
 
+/* Frames that are skipped, frames of zstd's first versions, two frames: zstd
+ * would read them. */
+START_TEST(test_only_one_frame_of_our_own_is_read)
+{
+    perf_compressor *c = make(NULL);
+    char text[200] = "some text", out[600], back[400];
+    size_t one, two;
+    ck_assert_int_eq(perf_compressor_pack(c, 0, text, 200, out, 300, &one),
+                     PERF_OK);
+    ck_assert_int_eq(
+        perf_compressor_pack(c, 0, text, 200, out + one, 300, &two), PERF_OK);
+    ck_assert_int_eq(perf_compressor_unpack(c, 0, out, one, back, 200),
+                     PERF_OK);
+    ck_assert_int_eq(perf_compressor_unpack(c, 0, out, one + two, back, 400),
+                     PERF_ERR_CORRUPT);
+    char skipped[8] = {0x50, 0x2A, 0x4D, 0x18};
+    ck_assert_int_eq(perf_compressor_unpack(c, 0, skipped, 8, back, 0),
+                     PERF_ERR_CORRUPT);
+    for (char version = 0x22; version <= 0x27; version++) {
+        out[0] = version;
+        ck_assert_int_eq(perf_compressor_unpack(c, 0, out, one, back, 200),
+                         PERF_ERR_CORRUPT);
+    }
+    for (size_t less = 0; less < one; less++)
+        ck_assert_int_eq(perf_compressor_unpack(c, 0, out, less, back, 200),
+                         PERF_ERR_CORRUPT);
+    perf_compressor_destroy(c);
+}
+END_TEST
+
 START_TEST(test_dictionaries_end_somewhere)
 {
     perf_compressor *c = make(NULL);
@@ -291,6 +321,7 @@ main(void)
                    test_values_come_back_and_a_dictionary_makes_them_small);
     tcase_add_test(tests, test_a_dictionary_has_the_same_id_everywhere);
     tcase_add_test(tests, test_what_is_refused);
+    tcase_add_test(tests, test_only_one_frame_of_our_own_is_read);
     tcase_add_test(tests, test_dictionaries_end_somewhere);
     tcase_add_test(tests, test_no_memory_at_any_point);
     tcase_add_test(tests, test_nothing_is_allocated_once_it_is_warm);

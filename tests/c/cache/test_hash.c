@@ -1,6 +1,8 @@
 /* test_hash.c - the numbers that XXH3 and BLAKE2b give everywhere. */
 #include "pt.h"
 
+#include "cache/fingerprint.h"
+
 #include <libperf/hash.h>
 #include <stdio.h>
 #include <string.h>
@@ -79,6 +81,24 @@ START_TEST(test_blake2b_of_lengths_around_its_blocks)
 }
 END_TEST
 
+START_TEST(test_both_ways_of_computing_it_agree)
+{
+    perfi_blake_fn *fast = perfi_blake_avx2();
+    pt_random r = {1};
+    uint64_t a[8], b[8], block[PERFI_BLAKE_BLOCK / 8];
+    for (int i = 0; fast && i < PT_TIMES(100000); i++) {
+        for (int k = 0; k < 8; k++)
+            a[k] = b[k] = pt_next(&r);
+        for (int k = 0; k < PERFI_BLAKE_BLOCK / 8; k++)
+            block[k] = pt_next(&r);
+        uint64_t counted = pt_next(&r);
+        fast(a, (const uint8_t *)block, counted, i % 2);
+        perfi_blake_plain(b, (const uint8_t *)block, counted, i % 2);
+        PT_ASSERT(!memcmp(a, b, sizeof a));
+    }
+}
+END_TEST
+
 START_TEST(test_every_byte_and_the_length_count)
 {
     uint8_t bytes[300] = {0}, plain[32], changed[32];
@@ -102,6 +122,7 @@ main(void)
     TCase *tests = pt_begin("cache.hash");
     tcase_add_test(tests, test_xxh3_of_nothing_and_of_a_text);
     tcase_add_test(tests, test_blake2b_of_lengths_around_its_blocks);
+    tcase_add_test(tests, test_both_ways_of_computing_it_agree);
     tcase_add_test(tests, test_every_byte_and_the_length_count);
     return pt_end();
 }

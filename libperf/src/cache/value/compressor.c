@@ -1,13 +1,15 @@
 /* compressor.c - zstd: contexts that are used again, dictionaries by id.
  *
- * Frames have no magic number, no size and no id: the entry around them says
- * all of that, and of a value of 300 bytes they would be a tenth. */
+ * Frames have no size and no id: the entry around them says that. They do have
+ * their magic number: without one, zstd 1.5.4 reads up to three bytes beyond
+ * the end of what it decompresses. */
 #include <libperf/compressor.h>
 
 #include <libperf/hash.h>
 #include <stdatomic.h>
+#include <string.h>
 
-#define ZSTD_STATIC_LINKING_ONLY /* memory of our own, frames without magic */
+#define ZSTD_STATIC_LINKING_ONLY /* memory of our own */
 #include <zstd.h>
 #include <zstd_errors.h>
 
@@ -78,16 +80,6 @@ make_packer(perf_compressor *c)
     ZSTD_CCtx_setParameter(made, ZSTD_c_compressionLevel, c->level);
     ZSTD_CCtx_setParameter(made, ZSTD_c_contentSizeFlag, 0);
     ZSTD_CCtx_setParameter(made, ZSTD_c_dictIDFlag, 0);
-    ZSTD_CCtx_setParameter(made, ZSTD_c_format, ZSTD_f_zstd1_magicless);
-    return made;
-}
-
-static ZSTD_DCtx *
-make_unpacker(perf_compressor *c)
-{
-    ZSTD_DCtx *made = ZSTD_createDCtx_advanced(memory_of(c));
-    if (made)
-        ZSTD_DCtx_setParameter(made, ZSTD_d_format, ZSTD_f_zstd1_magicless);
     return made;
 }
 
@@ -127,7 +119,7 @@ take_unpacker(perf_compressor *c)
             if (taken)
                 return taken;
         }
-    return make_unpacker(c);
+    return ZSTD_createDCtx_advanced(memory_of(c));
 }
 
 static void
@@ -289,6 +281,16 @@ perf_compressor_pack(perf_compressor *compressor, uint32_t id,
     return PERF_OK;
 }
 
+/* One frame of the present format, and nothing behind it: what zstd would read
+ * beside that (old formats, frames that are skipped) was not written here. */
+static bool
+is_one_frame(const unsigned char *bytes, size_t size)
+{
+    static const unsigned char magic[4] = {0x28, 0xB5, 0x2F, 0xFD};
+    return size > sizeof magic && !memcmp(bytes, magic, sizeof magic) &&
+           ZSTD_findFrameCompressedSize(bytes, size) == size;
+}
+
 perf_err
 perf_compressor_unpack(perf_compressor *compressor, uint32_t id,
                        const void *bytes, size_t size, void *out,
@@ -299,6 +301,8 @@ perf_compressor_unpack(perf_compressor *compressor, uint32_t id,
     const dictionary *d = id ? dictionary_of(compressor, id) : NULL;
     if (id && !d)
         return PERF_ERR_NOT_FOUND;
+    if (!is_one_frame(bytes, size))
+        return PERF_ERR_CORRUPT;
     ZSTD_DCtx *unpacker = take_unpacker(compressor);
     if (!unpacker)
         return PERF_ERR_NOMEM;
