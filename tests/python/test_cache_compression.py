@@ -232,13 +232,32 @@ def test_many_threads() -> None:
 
 
 def test_a_child_that_was_forked_while_it_trained_goes_on() -> None:
-    """It has the samples, and not the thread: it trains itself."""
+    """It has the samples, and neither the thread nor who held the lock: it trains itself."""
     compression = Compression(256, samples=50)
     rng = random.Random(1)
     for _ in range(49):
         compression.pack(1, encode(answer(rng)))
-    family = compression._families[1]
-    family.training, family.pid = threading.Thread(), os.getpid() + 1  # as it is in a child
-    compression.pack(1, encode(answer(rng)))
-    compression.wait()
-    assert family.dictionary
+    compression._families[1].training = threading.Thread()  # which will not run in the child
+    with compression._lock:
+        child = os.fork()
+        if child == 0:
+            try:
+                compression.pack(1, encode(answer(rng)))
+                compression.wait()
+                os._exit(0 if compression._families[1].dictionary else 1)
+            finally:
+                os._exit(2)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_a_dictionary_is_taken_over() -> None:
+    """A process that has read an entry writes with the same dictionary, and trains none of its own."""
+    rng = random.Random(1)
+    dictionary = trained(rng)
+    writer = Values(1024)
+    id_ = writer.compression.add(dictionary, family=NAMESPACE)
+    entry = entry_of(writer, answer(rng))
+    reader = Values(1024, find_dictionary={id_: dictionary}.get)
+    assert reader.compression.pack(NAMESPACE, encode(answer(rng)))[1] == 0
+    assert reader.unpack(entry) is not None
+    assert reader.compression.pack(NAMESPACE, encode(answer(rng)))[1] == id_

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+import weakref
 from collections.abc import Callable
 
 from .._codec import Compressor
@@ -24,14 +25,13 @@ RETRY_S = 5.0  # before an unknown dictionary is asked for again
 class _Family:
     """The values of one namespace."""
 
-    __slots__ = ("dictionary", "pid", "sample_bytes", "samples", "training")
+    __slots__ = ("dictionary", "sample_bytes", "samples", "training")
 
     def __init__(self) -> None:
         self.samples: list[bytes] = []
         self.sample_bytes = 0
         self.dictionary = 0
         self.training: threading.Thread | None = None
-        self.pid = 0
 
 
 class Compression:
@@ -60,6 +60,7 @@ class Compression:
         self._unknown: dict[int, float] = {}  # dictionaries that could not be had, and when to ask again
         self._lock = threading.Lock()
         self._closed = False
+        _alive.add(self)
         self._compressor: Compressor | None
         try:
             self._compressor = Compressor(level)
@@ -117,6 +118,13 @@ class Compression:
             of.samples.clear()
         return id_
 
+    def adopt(self, dictionary: int, family: int) -> None:
+        """Use for a namespace what its entries were compressed with, as long as there is nothing of its own: or every
+        process would train another one."""
+        of = self._families.get(family) or self._new_family(family)
+        if of is not None and not of.dictionary and self._compressor is not None and self._compressor.has(dictionary):
+            of.dictionary = dictionary
+
     def _fetch(self, compressor: Compressor, id_: int) -> bool:
         now = time.monotonic()
         if self._find is None or self._unknown.get(id_, 0) > now:
@@ -142,13 +150,12 @@ class Compression:
 
     def _sample(self, of: _Family, raw: bytes) -> None:
         with self._lock:
-            if of.dictionary or (of.training is not None and of.pid == os.getpid()):
-                return  # a child of fork() has the samples, and not the thread
+            if of.dictionary or of.training is not None:
+                return
             of.samples.append(raw[:SAMPLE_LARGEST])
             of.sample_bytes += len(of.samples[-1])
             if len(of.samples) < self._samples and of.sample_bytes < SAMPLES_BYTES:
                 return
-            of.pid = os.getpid()
             of.training = threading.Thread(target=self._train, args=(of,), name="libperf dictionary", daemon=True)
             of.training.start()
 
@@ -170,7 +177,7 @@ class Compression:
         with self._lock:
             of.samples = []
             of.sample_bytes = 0
-            of.dictionary = id_
+            of.dictionary = of.dictionary or id_
             of.training = None
 
     def wait(self, timeout: float | None = None) -> None:
@@ -184,3 +191,20 @@ class Compression:
 
     def stats(self) -> dict[str, float]:
         return dict(self._counts)
+
+    def _begin_in_child(self) -> None:
+        """After fork(): the thread that trained is not here, and who held the lock neither."""
+        self._lock = threading.Lock()
+        for of in self._families.values():
+            of.training = None
+
+
+_alive: weakref.WeakSet[Compression] = weakref.WeakSet()
+
+
+def _begin_in_child() -> None:
+    for compression in list(_alive):
+        compression._begin_in_child()
+
+
+os.register_at_fork(after_in_child=_begin_in_child)

@@ -9,7 +9,6 @@ import decimal
 import enum
 import fractions
 import pathlib
-import re
 import uuid
 import zoneinfo
 from collections.abc import Callable
@@ -47,7 +46,8 @@ def register_type(
     decode:  the other way. It is given what a tier held: treat it as foreign.
     name:    what the class is called in stored bytes; default: "module.Class". Renaming makes stored values misses.
     For a dataclass, a pydantic model, a NamedTuple or an Enum the class alone is enough: its fields are stored, and put
-    back as they were without running its code; values stored with other fields than the class has now are misses.
+    back as they were without running its code (private attributes of a model get their defaults); values stored with
+    other fields than the class has now are misses. Classes of its fields are registered on their own.
     Usable as a decorator.
     """
     if not isinstance(cls, type):
@@ -102,10 +102,10 @@ def _load(name: str) -> bool:
 def _ways_of(cls: type) -> tuple[Callable[[Any], object], Callable[[Any], Any]]:
     if issubclass(cls, enum.Enum):
         return (lambda value: value.name), (lambda name: cls[name])
-    if hasattr(cls, "__pydantic_fields__") or hasattr(cls, "model_fields"):
-        return _pydantic_ways(cls)
-    if hasattr(cls, "__dataclass_fields__"):
+    if hasattr(cls, "__dataclass_fields__"):  # before pydantic, which makes dataclasses too
         return _dataclass_ways(cls)
+    if hasattr(cls, "model_fields") and hasattr(cls, "__pydantic_validator__"):
+        return _pydantic_ways(cls)
     if issubclass(cls, tuple) and hasattr(cls, "_fields"):
         return tuple, (lambda fields: tuple.__new__(cls, _as_many(fields, cast(Any, cls)._fields)))
     raise TypeError(f"register_type({cls.__name__}): say how, with encode= and decode=")
@@ -139,6 +139,15 @@ def _dataclass_ways(cls: Any) -> tuple[Callable[[Any], object], Callable[[Any], 
     return encode, decode
 
 
+_NONE = object()
+
+
+def _default(attribute: Any) -> object:
+    """Of a private attribute, which is not stored: it is often a client, or a lock."""
+    value = attribute.get_default()
+    return _NONE if type(value).__name__ == "PydanticUndefinedType" else value
+
+
 def _pydantic_ways(cls: Any) -> tuple[Callable[[Any], object], Callable[[Any], Any]]:
     def encode(value: Any) -> object:
         return {
@@ -153,9 +162,8 @@ def _pydantic_ways(cls: Any) -> tuple[Callable[[Any], object], Callable[[Any], A
         object.__setattr__(made, "__dict__", parts["fields"])
         object.__setattr__(made, "__pydantic_extra__", parts["extra"])
         object.__setattr__(made, "__pydantic_fields_set__", set(parts["set"]))
-        object.__setattr__(made, "__pydantic_private__", None)
-        if cls.__pydantic_post_init__ and cls.__private_attributes__:
-            made.model_post_init(None)  # gives private attributes their defaults
+        private = {name: _default(attribute) for name, attribute in cls.__private_attributes__.items()}
+        object.__setattr__(made, "__pydantic_private__", {k: v for k, v in private.items() if v is not _NONE} or None)
         return made
 
     return encode, decode
@@ -238,7 +246,6 @@ _builtin(
     lambda parts: fractions.Fraction(*parts),
 )
 _builtin(range, "range", lambda value: (value.start, value.stop, value.step), lambda parts: range(*parts))
-_builtin(re.Pattern, "Pattern", lambda value: (value.pattern, value.flags), lambda parts: re.compile(*parts))
 _builtin(uuid.UUID, "UUID", lambda value: value.bytes, lambda raw: uuid.UUID(bytes=raw))
 for _path in (pathlib.PosixPath, pathlib.PurePosixPath, pathlib.PureWindowsPath):
     _builtin(_path, _path.__name__, str, _path)

@@ -110,6 +110,8 @@ class Values:
                     self.unreadable += 1
                     return None
                 value = decode(raw, revive)
+                if dictionary and labels:
+                    self.compression.adopt(dictionary, labels[0])
             else:
                 value = decode(entry, revive, begin)
         except Exception:  # a registered decoder may raise anything
