@@ -89,7 +89,7 @@ codec_module = Extension(
     "libperf._codec",
     [
         f"bindings/libperf/_codec{part}.c"
-        for part in ("", "_encode", "_decode", "_error", "_weigh", "_entry", "_compressor")
+        for part in ("", "_encode", "_decode", "_error", "_weigh", "_entry", "_compressor", "_fingerprint")
     ],
     depends=[*core_module.depends, "bindings/libperf/_codec.h"],
     include_dirs=INCLUDE,

@@ -92,14 +92,15 @@ py_weigh(PyObject *module, PyObject *object)
 /* Key(full, digest), without its __new__(): a NamedTuple is nothing but a
  * tuple of its fields. */
 static PyObject *
-make_key(PyObject *type, const codec_walk *walk)
+make_key(PyObject *module, PyObject *type, const codec_walk *walk)
 {
-    uint8_t full[1 + PERF_FINGERPRINT_SIZE], digest[PERF_DIGEST_SIZE];
+    uint8_t full[1 + CODEC_FINGERPRINT], digest[PERF_DIGEST_SIZE];
     const uint8_t *bytes = walk->writer.bytes;
     size_t size = walk->writer.size;
     if (size > KEY_LONGEST) {
         full[0] = 0xFF; /* no value begins like this */
-        perf_fingerprint(bytes, size, full + 1);
+        if (!codec_fingerprint(codec_state_of(module), bytes, size, full + 1))
+            return NULL;
         bytes = full;
         size = sizeof full;
     }
@@ -150,7 +151,7 @@ py_key(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
     bool good =
         codec_put(&walk, &three) && walk_root(&walk, "namespace", args[1]) &&
         walk_root(&walk, "scope", args[2]) && walk_root(&walk, "key", args[3]);
-    PyObject *key = good ? make_key(args[0], &walk) : NULL;
+    PyObject *key = good ? make_key(module, args[0], &walk) : NULL;
     codec_walk_end(&walk);
     return key;
 }
@@ -171,7 +172,7 @@ py_call_key(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
                 codec_put(&walk, &three) && walk_root(&walk, "args", args[3]) &&
                 walk_root(&walk, "kwargs", args[4]) &&
                 walk_root(&walk, "mark", args[5]);
-    PyObject *key = good ? make_key(args[0], &walk) : NULL;
+    PyObject *key = good ? make_key(module, args[0], &walk) : NULL;
     codec_walk_end(&walk);
     return key;
 }
@@ -220,7 +221,7 @@ prepare(PyObject *module)
         PyModule_AddObjectRef(module, "Undecodable", state->undecodable))
         return -1;
     state->compressor_type = codec_make_compressor_type(module);
-    if (!state->compressor_type)
+    if (!state->compressor_type || !codec_prepare_fingerprint(state))
         return -1;
     return PyModule_AddObjectRef(module, "Compressor", state->compressor_type);
 }
@@ -232,6 +233,8 @@ traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(state->unencodable);
     Py_VISIT(state->undecodable);
     Py_VISIT(state->compressor_type);
+    Py_VISIT(state->blake2b);
+    Py_VISIT(state->its_size);
     return 0;
 }
 
@@ -242,6 +245,8 @@ clear(PyObject *module)
     Py_CLEAR(state->unencodable);
     Py_CLEAR(state->undecodable);
     Py_CLEAR(state->compressor_type);
+    Py_CLEAR(state->blake2b);
+    Py_CLEAR(state->its_size);
     return 0;
 }
 

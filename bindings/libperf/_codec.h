@@ -12,12 +12,17 @@
 #include <libperf/entry.h>
 #include <libperf/hash.h>
 
-enum { CODEC_LIMIT = 256 << 20 }; /* bytes of one value, if nobody says */
+enum {
+    CODEC_LIMIT = 256 << 20, /* bytes of one value, if nobody says */
+    CODEC_FINGERPRINT = 32   /* bytes that stand for a long key */
+};
 
 typedef struct codec_state {
     PyObject *unencodable;     /* class Unencodable(TypeError) */
     PyObject *undecodable;     /* class Undecodable(ValueError) */
     PyObject *compressor_type; /* class Compressor */
+    PyObject *blake2b;         /* hashlib.blake2b */
+    PyObject *its_size;        /* {"digest_size": 32} */
 } codec_state;
 
 codec_state *codec_state_of(PyObject *module);
@@ -70,6 +75,13 @@ size_t codec_weigh(PyObject *object);
 PyObject *codec_entry_pack(PyObject *module, PyObject *const *args,
                            Py_ssize_t nargs);
 PyObject *codec_entry_unpack(PyObject *module, PyObject *entry);
+
+/** Fill in state->blake2b and its_size; false with an exception. */
+bool codec_prepare_fingerprint(codec_state *state);
+
+/** What stands for long bytes; false with an exception. */
+bool codec_fingerprint(const codec_state *state, const uint8_t *bytes,
+                       size_t size, uint8_t out[CODEC_FINGERPRINT]);
 
 /** The type Compressor; NULL with an exception. */
 PyObject *codec_make_compressor_type(PyObject *module);

@@ -150,7 +150,8 @@ compressor_train(PyObject *type, PyObject *args)
         return failed(PERF_ERR_RANGE);
     PyObject *all = PyList_AsTuple(samples);
     empty = PyBytes_FromStringAndSize(NULL, 0);
-    joined = all && empty ? PyObject_CallMethod(empty, "join", "(O)", all) : NULL;
+    joined =
+        all && empty ? PyObject_CallMethod(empty, "join", "(O)", all) : NULL;
     Py_ssize_t count = joined ? PyTuple_GET_SIZE(all) : 0;
     size_t *sizes = PyMem_New(size_t, (size_t)count + 1);
     out = joined && sizes ? PyBytes_FromStringAndSize(NULL, room) : NULL;

@@ -163,7 +163,6 @@ def cases() -> dict[str, Callable[[], Any]]:
             lib.perf_codec_stop(writer),
         ),
         "perf_entry_read": lambda: lib.perf_entry_read(digest, 32, entry),
-        "perf_fingerprint": lambda: lib.perf_fingerprint(digest, 32, digest),
         "perf_hash": lambda: lib.perf_hash(digest, 32),
         "perf_clock_now_ns": lib.perf_clock_now_ns,
         "perf_name": lambda: lib.perf_name(lib.PERF_KIND_SPAN, b"test_gil", 8),
