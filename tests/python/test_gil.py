@@ -143,7 +143,7 @@ def turns_during(other: Other, call: Callable[[], Any], times: int) -> int:
     return other.turns - before
 
 
-def cases() -> dict[str, Callable[[], Any]]:
+def cases(redis: Any) -> dict[str, Callable[[], Any]]:
     """One call of each kind of function: clock, names, spans, attributes, metrics, histograms, reading a copy."""
     histogram = libperf.Histogram([0.1, 0.2])
     reader = Reader()
@@ -156,6 +156,9 @@ def cases() -> dict[str, Callable[[], Any]]:
     totals, info = ffi.new("perf_totals *"), ffi.new("perf_reader_info *")
     digest, writer = ffi.new("uint8_t[32]"), ffi.new("perf_codec_writer *")
     token, entry = ffi.new("perf_token *", {"kind": lib.PERF_TOKEN_NONE}), ffi.new("perf_entry *")
+    port = ffi.new("perf_redis_port **")
+    assert lib.perf_redis_port_create(ffi.NULL, port) == lib.PERF_OK
+    done, stats = ffi.new("perf_redis_done[]", 8), ffi.new("perf_redis_stats *")
     return {
         "perf_codec_put": lambda: (
             lib.perf_codec_start(writer, ffi.NULL, 0, 0, ffi.NULL),
@@ -173,13 +176,46 @@ def cases() -> dict[str, Callable[[], Any]]:
         "perf_histogram_quantile": lambda: lib.perf_histogram_quantile(histogram._get(), 0.5),
         "perf_reader_totals": lambda: lib.perf_reader_totals(reader._get(), number, totals),
         "perf_reader_info_get": lambda: lib.perf_reader_info_get(reader._get(), info),
+        "perf_redis_submit, is_done, release": lambda: redis_round(redis),
+        "perf_redis_port_take": lambda: lib.perf_redis_port_take(port[0], done, 8),
+        "perf_redis_stats_now": lambda: lib.perf_redis_stats_now(redis, stats),
         "perf_segment_stats_now": lambda: lib.perf_segment_stats_now(ffi.NULL),
     }
 
 
-def test_a_held_gil_gives_no_turn(other: Other) -> None:
+def redis_to_nowhere() -> Any:
+    """A client whose server is away."""
+    config, out = ffi.new("perf_redis_config *"), ffi.new("perf_redis **")
+    lib.perf_redis_config_init(config, ffi.sizeof("perf_redis_config"))
+    path = ffi.new("char[]", b"/nowhere/redis.sock")
+    config.path, config.failures = path, 2**31  # the breaker stays closed
+    assert lib.perf_redis_create(config, out) == lib.PERF_OK
+    return out[0]
+
+
+def redis_ticket(redis: Any) -> Any:
+    """A command that is on its way."""
+    out, ping = ffi.new("perf_redis_ticket **"), b"*1\r\n$4\r\nPING\r\n"
+    assert lib.perf_redis_submit(redis, ping, len(ping), ffi.NULL, out) == lib.PERF_OK
+    return out[0]
+
+
+def redis_round(redis: Any) -> None:
+    ticket = redis_ticket(redis)
+    lib.perf_redis_is_done(ticket, ffi.NULL)
+    lib.perf_redis_release(ticket)
+
+
+@pytest.fixture
+def redis() -> Iterator[Any]:
+    redis = redis_to_nowhere()
+    yield redis
+    lib.perf_redis_close_blocking(redis)
+
+
+def test_a_held_gil_gives_no_turn(other: Other, redis: Any) -> None:
     """However often functions without `_blocking` are called, the other thread stands still."""
-    given = {case: turns_during(other, call, 2000) for case, call in cases().items()}
+    given = {case: turns_during(other, call, 2000) for case, call in cases(redis).items()}
     assert given == dict.fromkeys(given, 0)
 
 
@@ -192,7 +228,9 @@ def profiler() -> libperf.Profiler:
 
 
 @pytest.mark.parametrize("name", sorted(BLOCKING))
-def test_a_released_gil_gives_a_turn(name: str, profiler: libperf.Profiler, other: Other, tmp_path: Path) -> None:
+def test_a_released_gil_gives_a_turn(
+    name: str, profiler: libperf.Profiler, redis: Any, other: Other, tmp_path: Path
+) -> None:
     """While a `_blocking` function copies a segment, or replays a program, the other thread goes on."""
     libperf.Counter("test_gil").add()
     own = libperf.segment_path()
@@ -202,6 +240,16 @@ def test_a_released_gil_gives_a_turn(name: str, profiler: libperf.Profiler, othe
     steps, count, ns = ffi.new("perf_path_step **"), ffi.new("size_t *"), ffi.new("uint64_t *")
     samples, sizes, room = bytes(range(256)) * 100, ffi.new("size_t[]", [256] * 100), ffi.new("char[4096]")
     with Reader() as reader, Drain(own, trace) as drain, profiler.analyze() as analysis:
+
+        def redis_waited() -> None:
+            ticket = redis_ticket(redis)
+            assert lib.perf_redis_wait_blocking(ticket, 2**64 - 1) != lib.PERF_OK
+            lib.perf_redis_release(ticket)
+
+        def redis_closed() -> None:
+            other = redis_to_nowhere()
+            lib.perf_redis_release(redis_ticket(other))
+            lib.perf_redis_close_blocking(other)
 
         def opened(err: int) -> None:
             assert err == lib.PERF_OK
@@ -235,5 +283,7 @@ def test_a_released_gil_gives_a_turn(name: str, profiler: libperf.Profiler, othe
             "perf_reader_open_blocking": lambda: opened(lib.perf_reader_open_blocking(bytes(own), ffi.NULL, out)),
             "perf_reader_open_self_blocking": lambda: opened(lib.perf_reader_open_self_blocking(ffi.NULL, out)),
             "perf_reader_refresh_blocking": lambda: lib.perf_reader_refresh_blocking(reader._get()),
+            "perf_redis_close_blocking": redis_closed,
+            "perf_redis_wait_blocking": redis_waited,
         }
         assert turns_during(other, calls[name], 20_000) > 0

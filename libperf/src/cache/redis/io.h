@@ -1,0 +1,48 @@
+/* io.h - a client's thread and its connections. */
+#ifndef PERFI_REDIS_IO_H
+#define PERFI_REDIS_IO_H
+#include "dial.h"
+#include "flight.h"
+#include "reply.h"
+
+/* A connection, and whether it is alive. */
+typedef struct perfi_line {
+    redisContext *c; /* NULL: none */
+    perfi_replies replies;
+    uint64_t heard_ns; /* the last byte */
+    uint64_t asked_ns; /* the PING that is not answered; 0: none is */
+    _Atomic int fd;    /* the same as c's, for the child of a fork; -1 */
+} perfi_line;
+
+struct perfi_io {
+    perf_redis *client;
+    pthread_t thread;
+    perfi_wake wake;
+    _Atomic(perf_redis_ticket *) submitted; /* the latest first; release */
+    atomic_bool stop;
+    /* the thread's own */
+    perfi_flight flight;
+    perfi_line commands, listener;
+    perfi_dial *dial;
+    uint64_t dial_until_ns; /* then it is hung up */
+    uint64_t redial_ns;     /* not earlier */
+    uint64_t since_ns;      /* connected */
+    perfi_backoff backoff;
+    bool was_connected;
+    bool again; /* there may be more to read */
+};
+
+/** Start a thread.  Errors: PERF_ERR_NOMEM, PERF_ERR_SYSTEM. */
+perf_err perfi_io_start(perf_redis *client, perfi_io **out);
+
+/** Hand over a ticket, which the thread holds from now on. */
+void perfi_io_submit(perfi_io *io, perf_redis_ticket *ticket);
+
+/** End it, wait for its end, free it. */
+void perfi_io_end_blocking(perfi_io *io);
+
+/** In the child of a fork, where the thread is not: close its descriptors. What
+ *  it was doing is unknown, so its memory is left alone. */
+void perfi_io_abandon(perfi_io *io);
+
+#endif
