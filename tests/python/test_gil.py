@@ -210,7 +210,7 @@ def redis_round(redis: Any) -> None:
 def redis() -> Iterator[Any]:
     redis = redis_to_nowhere()
     yield redis
-    lib.perf_redis_close_blocking(redis)
+    lib.perf_redis_destroy_blocking(redis)
 
 
 def test_a_held_gil_gives_no_turn(other: Other, redis: Any) -> None:
@@ -250,6 +250,12 @@ def test_a_released_gil_gives_a_turn(
             other = redis_to_nowhere()
             lib.perf_redis_release(redis_ticket(other))
             lib.perf_redis_close_blocking(other)
+            lib.perf_redis_destroy_blocking(other)
+
+        def redis_destroyed() -> None:
+            other = redis_to_nowhere()
+            lib.perf_redis_release(redis_ticket(other))
+            lib.perf_redis_destroy_blocking(other)
 
         def opened(err: int) -> None:
             assert err == lib.PERF_OK
@@ -284,6 +290,7 @@ def test_a_released_gil_gives_a_turn(
             "perf_reader_open_self_blocking": lambda: opened(lib.perf_reader_open_self_blocking(ffi.NULL, out)),
             "perf_reader_refresh_blocking": lambda: lib.perf_reader_refresh_blocking(reader._get()),
             "perf_redis_close_blocking": redis_closed,
+            "perf_redis_destroy_blocking": redis_destroyed,
             "perf_redis_wait_blocking": redis_waited,
         }
         assert turns_during(other, calls[name], 20_000) > 0

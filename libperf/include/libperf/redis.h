@@ -75,15 +75,19 @@ PERF_API uint32_t perf_redis_features(void);
 /** Make a client. Nothing is connected yet.
  *  Errors: PERF_ERR_INVALID (no host, overlapping prefixes), PERF_ERR_VERSION,
  *  PERF_ERR_RANGE, PERF_ERR_NOMEM, PERF_ERR_UNSUPPORTED.
- *  Ownership: the caller's; perf_redis_close_blocking(). */
+ *  Ownership: the caller's; perf_redis_destroy_blocking(). */
 PERF_API perf_err perf_redis_create(const perf_redis_config *config,
                                     perf_redis **out);
 
-/** Close it and free it, once its thread has ended: that takes no longer than
- *  a system call. Open tickets are done with PERF_ERR_CLOSED. NULL is allowed.
- *  Threads: nobody else may be using the client; tickets, ports and those who
- *  wait for them may go on. */
+/** End its thread and its connections; it waits for the thread, which takes no
+ *  longer than a system call. Open tickets are done with PERF_ERR_CLOSED, and
+ *  so is every submit() from then on. Closing twice, and NULL, is allowed.
+ *  Threads: any; others may go on using the client. */
 PERF_API void perf_redis_close_blocking(perf_redis *redis);
+
+/** Close it and free it. Tickets and ports may go on. NULL is allowed.
+ *  Threads: nobody else may be using the client. */
+PERF_API void perf_redis_destroy_blocking(perf_redis *redis);
 
 /* ---- commands ---- */
 
@@ -109,10 +113,10 @@ typedef struct perf_redis_options {
  *  @param options  NULL: defaults
  *  @param out      the ticket, to be released; NULL: nobody asks how it went
  *  Errors: PERF_ERR_UNREACHABLE (the breaker is open), PERF_ERR_FULL
- *  (max_queue_bytes are waiting), PERF_ERR_NOMEM, PERF_ERR_CLOSED (`port` was
- *  made before a fork), PERF_ERR_INVALID (not commands, or refused ones),
- *  PERF_ERR_SYSTEM (no thread can be started).
- *  Cost: about 0.3 us, and a write to the thread when it sleeps. */
+ *  (max_queue_bytes are waiting), PERF_ERR_NOMEM, PERF_ERR_CLOSED (the client
+ *  is, or `port` was made before a fork), PERF_ERR_INVALID (not commands, or
+ * refused ones), PERF_ERR_SYSTEM (no thread can be started). Cost: about 0.3
+ * us, and a write to the thread when it sleeps. */
 PERF_API perf_err perf_redis_submit(perf_redis *redis, const void *wire,
                                     size_t size,
                                     const perf_redis_options *options,
@@ -158,6 +162,31 @@ PERF_API const perf_redis_reply *perf_redis_reply_at(
 
 /** Done or not. NULL is allowed. */
 PERF_API void perf_redis_release(perf_redis_ticket *ticket);
+
+/* ---- entries: what a cache asks for, and what it finds ---- */
+
+typedef enum perf_redis_verdict {
+    PERF_REDIS_HIT = 0,
+    PERF_REDIS_MISS = 1,    /* no such key, or no sensible reply */
+    PERF_REDIS_DAMAGED = 2, /* not an entry, or another key's */
+    PERF_REDIS_EXPIRED = 3,
+    PERF_REDIS_INVALIDATED = 4,
+    PERF_REDIS_UNSURE = 5, /* it has labels that were not asked for */
+} perf_redis_verdict;
+
+/** Read what "MGET entry label..." replied: an entry (entry.h), and for each of
+ *  `n` labels when it was invalidated, in milliseconds since 1970 as decimal
+ *  digits, or nil. A time that is no number counts as now.
+ *  @param i      which of the ticket's replies
+ *  @param asked  n labels, in the order of the command
+ *  @param out    the reply that is the entry, when it is a HIT or UNSURE, else
+ *                NULL.  Ownership: the ticket's. */
+PERF_API perf_redis_verdict perf_redis_entry_at(const perf_redis_ticket *ticket,
+                                                size_t i, const void *key,
+                                                size_t key_size,
+                                                uint64_t now_ms,
+                                                const uint64_t *asked, size_t n,
+                                                const perf_redis_reply **out);
 
 /* ---- ports ---- */
 

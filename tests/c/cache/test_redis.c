@@ -33,7 +33,7 @@ START_TEST(test_replies_of_every_kind)
     ck_assert_uint_eq(stats.queue_bytes, 0);
     ck_assert_uint_gt(stats.p50_ns, 0);
     ck_assert_uint_ge(stats.max_ns, stats.p50_ns);
-    perf_redis_close_blocking(r);
+    perf_redis_destroy_blocking(r);
     pt_server_kill(&s);
 }
 END_TEST

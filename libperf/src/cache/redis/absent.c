@@ -35,6 +35,12 @@ perf_redis_close_blocking(perf_redis *redis)
     (void)redis;
 }
 
+void
+perf_redis_destroy_blocking(perf_redis *redis)
+{
+    (void)redis;
+}
+
 perf_err
 perf_redis_submit(perf_redis *redis, const void *wire, size_t size,
                   const perf_redis_options *options, perf_redis_ticket **out)
@@ -70,6 +76,18 @@ void
 perf_redis_release(perf_redis_ticket *ticket)
 {
     (void)ticket;
+}
+
+perf_redis_verdict
+perf_redis_entry_at(const perf_redis_ticket *ticket, size_t i, const void *key,
+                    size_t key_size, uint64_t now_ms, const uint64_t *asked,
+                    size_t n, const perf_redis_reply **out)
+{
+    (void)ticket, (void)i, (void)key, (void)key_size;
+    (void)now_ms, (void)asked, (void)n;
+    if (out)
+        *out = NULL;
+    return PERF_REDIS_MISS;
 }
 
 perf_err

@@ -21,6 +21,7 @@ struct perf_redis {
     perf_redis *next, **link; /* in the list of clients: redis.c */
     _Atomic(perfi_io *) io;   /* NULL until the first command; release */
     _Atomic uint32_t lock;
+    bool closed;                    /* under the lock */
     perfi_breaker breaker;          /* under the lock */
     char error[128];                /* under the lock */
     _Atomic uint32_t breaker_state; /* its copy; relaxed: a hint */

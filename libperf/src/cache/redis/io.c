@@ -1,16 +1,25 @@
 /* io.c - the loop: take what was submitted, write, wait, read.
  *
  * The clock is read once a turn. Everything that may take time is a dial's
- * (dial.c); here only poll() waits. */
+ * (dial.c); here only poll() waits.
+ *
+ * Waking a thread costs more than everything else a command needs. So it is
+ * woken only when it sleeps, and for a moment after each write, while replies
+ * are on their way, it is not said to: what is submitted then goes together,
+ * when a reply or the end of the moment wakes it. */
+#define _GNU_SOURCE /* ppoll() */
 #include "io.h"
 
 #include "thread.h"
 
 #include <libperf/clock.h>
 #include <poll.h>
-#include <string.h>
+#include <time.h>
 
-enum { READS = 64 /* a turn: of 16 KiB each */ };
+enum {
+    READS = 64,        /* a turn: of 16 KiB each */
+    GATHER_NS = 200000 /* the moment: what a network takes for a reply */
+};
 
 /* ---- lines ---- */
 
@@ -193,7 +202,7 @@ write_listener(perfi_io *io)
 }
 
 static bool
-write_commands(perfi_io *io)
+write_commands(perfi_io *io, uint64_t now_ns)
 {
     redisContext *c = io->commands.c;
     perf_redis *r = io->client;
@@ -207,7 +216,10 @@ write_commands(perfi_io *io)
         if (redisBufferWrite(c, &done) != REDIS_OK)
             return false;
         perfi_add(&r->bytes_out, before - sdslen(c->obuf));
-        perfi_add(&r->writes, begun > 0);
+        if (begun) {
+            perfi_add(&r->writes, 1);
+            io->gather_ns = now_ns + GATHER_NS;
+        }
     }
     return true;
 }
@@ -215,7 +227,7 @@ write_commands(perfi_io *io)
 static void
 write_at(perfi_io *io, uint64_t now_ns)
 {
-    if (io->commands.c && (!write_commands(io) || !write_listener(io)))
+    if (io->commands.c && (!write_commands(io, now_ns) || !write_listener(io)))
         lose(io, now_ns);
 }
 
@@ -279,12 +291,16 @@ read_at(perfi_io *io, perfi_line *line, uint64_t now_ns)
 
 /* ---- the loop ---- */
 
+/* Lies where a ticket was: nobody takes any more. */
+static perf_redis_ticket closed;
+
+/* @param rest  NULL, or &closed: for the last time */
 static void
-take_submitted(perfi_io *io)
+take_submitted(perfi_io *io, perf_redis_ticket *rest)
 {
     /* acquire: pairs with perfi_io_submit() */
     perf_redis_ticket *t =
-        atomic_exchange_explicit(&io->submitted, NULL, memory_order_acquire);
+        atomic_exchange_explicit(&io->submitted, rest, memory_order_acquire);
     perf_redis_ticket *oldest = NULL;
     while (t) {
         perf_redis_ticket *older = t->next;
@@ -321,15 +337,6 @@ due_ns(const perfi_io *io)
     return due;
 }
 
-static int
-milliseconds_until(uint64_t due, uint64_t now_ns)
-{
-    if (due == UINT64_MAX)
-        return -1;
-    uint64_t ms = due > now_ns ? (due - now_ns + 999999) / 1000000 : 0;
-    return ms < 60000 ? (int)ms : 60000;
-}
-
 static struct pollfd
 pollfd_of(const redisContext *c)
 {
@@ -339,6 +346,34 @@ pollfd_of(const redisContext *c)
     return (struct pollfd){.fd = c->fd, .events = (short)(POLLIN | write)};
 }
 
+static int
+poll_until(struct pollfd *fds, nfds_t n, uint64_t due, uint64_t now_ns)
+{
+    uint64_t ns = due > now_ns ? due - now_ns : 0;
+#ifdef __linux__
+    struct timespec t = {.tv_sec = (time_t)(ns / 1000000000),
+                         .tv_nsec = (long)(ns % 1000000000)};
+    return ppoll(fds, n, due == UINT64_MAX ? NULL : &t, NULL);
+#else
+    uint64_t ms = ns / 1000000 + (ns % 1000000 != 0);
+    return poll(fds, n, ms < 60000 ? (int)ms : 60000);
+#endif
+}
+
+/* Until when to sleep; who submits something meanwhile wakes us, or not. */
+static uint64_t
+fall_asleep(perfi_io *io, uint64_t now_ns)
+{
+    uint64_t due = io->again ? now_ns : due_ns(io);
+    if (io->flight.sent.first && now_ns < io->gather_ns)
+        return io->gather_ns < due ? io->gather_ns : due;
+    /* seq_cst: either perfi_io_submit() sees that we sleep, or we see what it
+     * has pushed */
+    atomic_store_explicit(&io->asleep, true, memory_order_seq_cst);
+    return atomic_load_explicit(&io->submitted, memory_order_seq_cst) ? now_ns
+                                                                      : due;
+}
+
 /* Returns the time at which it woke. */
 static uint64_t
 wait(perfi_io *io, uint64_t now_ns)
@@ -346,12 +381,14 @@ wait(perfi_io *io, uint64_t now_ns)
     struct pollfd fds[] = {{.fd = io->wake.read, .events = POLLIN},
                            pollfd_of(io->commands.c),
                            pollfd_of(io->listener.c)};
-    int ms = io->again ? 0 : milliseconds_until(due_ns(io), now_ns);
     bool again = io->again;
+    uint64_t due = fall_asleep(io, now_ns);
+    int ready = poll_until(fds, 3, due, now_ns);
+    atomic_store_explicit(&io->asleep, false, memory_order_relaxed);
     io->again = false;
-    if (poll(fds, 3, ms) < 0)
-        return perf_clock_now_ns();
     now_ns = perf_clock_now_ns();
+    if (ready < 0)
+        return now_ns;
     if (fds[0].revents)
         perfi_wake_clear(&io->wake);
     if (fds[1].revents & ~POLLOUT || again)
@@ -383,7 +420,7 @@ run(void *arg)
     for (;;) {
         /* acquire: pairs with perfi_io_end_blocking() */
         bool stop = atomic_load_explicit(&io->stop, memory_order_acquire);
-        take_submitted(io);
+        take_submitted(io, stop ? &closed : NULL);
         if (stop)
             break;
         perfi_flight_expire_at(&io->flight, now_ns);
@@ -423,26 +460,35 @@ perfi_io_start(perf_redis *r, perfi_io **out)
     return PERF_ERR_SYSTEM;
 }
 
-void
+bool
 perfi_io_submit(perfi_io *io, perf_redis_ticket *t)
 {
     perf_redis_ticket *top =
         atomic_load_explicit(&io->submitted, memory_order_relaxed);
-    do /* release: pairs with take_submitted() */
+    do { /* release: pairs with take_submitted() */
+        if (top == &closed)
+            return false;
         t->next = top;
-    while (!atomic_compare_exchange_weak_explicit(
-        &io->submitted, &top, t, memory_order_release, memory_order_relaxed));
-    if (!top) /* else whoever put that there has woken it */
+    } while (!atomic_compare_exchange_weak_explicit(
+        &io->submitted, &top, t, memory_order_seq_cst, memory_order_relaxed));
+    if (atomic_load_explicit(&io->asleep, memory_order_seq_cst) &&
+        atomic_exchange_explicit(&io->asleep, false, memory_order_seq_cst))
         perfi_wake_up(io->wake.write);
+    return true;
 }
 
 void
 perfi_io_end_blocking(perfi_io *io)
 {
-    const perf_allocator *a = io->client->allocator;
     atomic_store_explicit(&io->stop, true, memory_order_release);
     perfi_wake_up(io->wake.write);
     pthread_join(io->thread, NULL);
+}
+
+void
+perfi_io_free(perfi_io *io)
+{
+    const perf_allocator *a = io->client->allocator;
     perfi_wake_close(&io->wake);
     a->free(io, sizeof *io, a->ctx);
 }

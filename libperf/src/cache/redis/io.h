@@ -18,7 +18,9 @@ struct perfi_io {
     perf_redis *client;
     pthread_t thread;
     perfi_wake wake;
-    _Atomic(perf_redis_ticket *) submitted; /* the latest first; release */
+    _Atomic(perf_redis_ticket *) submitted; /* the latest first; release.
+                                               a mark of io.c: no more */
+    atomic_bool asleep; /* it has to be woken; seq_cst, see io.c */
     atomic_bool stop;
     /* the thread's own */
     perfi_flight flight;
@@ -27,6 +29,7 @@ struct perfi_io {
     uint64_t dial_until_ns; /* then it is hung up */
     uint64_t redial_ns;     /* not earlier */
     uint64_t since_ns;      /* connected */
+    uint64_t gather_ns;     /* until then what comes may wait for company */
     perfi_backoff backoff;
     bool was_connected;
     bool again; /* there may be more to read */
@@ -35,11 +38,15 @@ struct perfi_io {
 /** Start a thread.  Errors: PERF_ERR_NOMEM, PERF_ERR_SYSTEM. */
 perf_err perfi_io_start(perf_redis *client, perfi_io **out);
 
-/** Hand over a ticket, which the thread holds from now on. */
-void perfi_io_submit(perfi_io *io, perf_redis_ticket *ticket);
+/** Hand over a ticket, which the thread holds from now on; false: it has ended,
+ *  and takes no more. */
+bool perfi_io_submit(perfi_io *io, perf_redis_ticket *ticket);
 
-/** End it, wait for its end, free it. */
+/** End it, and wait for its end. */
 void perfi_io_end_blocking(perfi_io *io);
+
+/** Free it, once it has ended. */
+void perfi_io_free(perfi_io *io);
 
 /** In the child of a fork, where the thread is not: close its descriptors. What
  *  it was doing is unknown, so its memory is left alone. */

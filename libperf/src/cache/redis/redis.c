@@ -134,10 +134,25 @@ perf_redis_close_blocking(perf_redis *r)
 {
     if (!r)
         return;
+    perfi_redis_lock(r);
+    bool before = r->closed;
+    r->closed = true;
+    perfi_io *io = atomic_load_explicit(&r->io, memory_order_relaxed);
+    perfi_redis_unlock(r);
+    if (io && !before)
+        perfi_io_end_blocking(io);
+}
+
+void
+perf_redis_destroy_blocking(perf_redis *r)
+{
+    if (!r)
+        return;
+    perf_redis_close_blocking(r);
     delist(r);
     perfi_io *io = atomic_load_explicit(&r->io, memory_order_acquire);
     if (io)
-        perfi_io_end_blocking(io);
+        perfi_io_free(io);
     discard(r);
 }
 
@@ -206,7 +221,9 @@ find_io(perf_redis *r, perfi_io **out)
     perf_err err = PERF_OK;
     perfi_redis_lock(r);
     *out = atomic_load_explicit(&r->io, memory_order_relaxed);
-    if (!*out) {
+    if (!*out && r->closed)
+        err = PERF_ERR_CLOSED;
+    else if (!*out) {
         err = perfi_io_start(r, out);
         atomic_store_explicit(&r->io, *out, memory_order_release);
     }
@@ -267,11 +284,7 @@ perf_redis_submit(perf_redis *r, const void *wire, size_t size,
         perfi_ticket_new(r->allocator, wire, size, commands, holders);
     if (!t)
         return refuse(r, PERF_ERR_NOMEM);
-    if (!reserve(r, t->bytes)) {
-        while (holders--)
-            perf_redis_release(t);
-        return refuse(r, PERF_ERR_FULL);
-    }
+    err = !reserve(r, t->bytes) ? PERF_ERR_FULL : PERF_OK;
     uint64_t timeout = o->timeout_ns ? o->timeout_ns : default_timeout_ns;
     t->tag = o->tag;
     t->submitted_ns = now_ns;
@@ -279,10 +292,19 @@ perf_redis_submit(perf_redis *r, const void *wire, size_t size,
         t->deadline_ns = UINT64_MAX;
     if ((t->port = o->port))
         perfi_port_hold(o->port);
+    if (!err && !perfi_io_submit(io, t)) {
+        atomic_fetch_sub_explicit(&r->queue_bytes, t->bytes,
+                                  memory_order_relaxed);
+        err = PERF_ERR_CLOSED;
+    }
+    if (err) {
+        while (holders--)
+            perf_redis_release(t);
+        return refuse(r, err);
+    }
     atomic_fetch_add_explicit(&r->accepted, commands, memory_order_relaxed);
     if (out)
         *out = t;
-    perfi_io_submit(io, t);
     return PERF_OK;
 }
 
