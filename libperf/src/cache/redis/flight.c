@@ -50,6 +50,13 @@ is_done(const perf_redis_ticket *t)
     return atomic_load_explicit(&t->done, memory_order_relaxed);
 }
 
+/* The server did answer: too much, or more than there was memory for. */
+static bool
+is_own_fault(perf_err err)
+{
+    return err == PERF_ERR_RANGE || err == PERF_ERR_NOMEM;
+}
+
 static void
 count(perfi_flight *f, const perf_redis_ticket *t, perf_err err,
       uint64_t now_ns)
@@ -66,7 +73,8 @@ count(perfi_flight *f, const perf_redis_ticket *t, perf_err err,
         perfi_add(&r->timeouts, t->expected);
     else
         perfi_add(&r->unreachable, t->expected);
-    perfi_redis_fail_at(r, now_ns);
+    if (!is_own_fault(err))
+        perfi_redis_fail_at(r, now_ns);
 }
 
 static void
@@ -201,7 +209,10 @@ void
 perfi_flight_fail_sent_at(perfi_flight *f, perf_err err, uint64_t now_ns)
 {
     f->writing = NULL;
-    fail_all(f, &f->sent, err, now_ns);
+    perf_redis_ticket *t = is_own_fault(err) ? f->sent.first : NULL;
+    if (t)
+        finish(f, t, err, now_ns);
+    fail_all(f, &f->sent, t ? PERF_ERR_UNREACHABLE : err, now_ns);
 }
 
 void

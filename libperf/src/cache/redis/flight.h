@@ -37,8 +37,11 @@ bool perfi_flight_reply_at(perfi_flight *f, perf_redis_reply *reply,
 /** Those whose time is up are done. */
 void perfi_flight_expire_at(perfi_flight *f, uint64_t now_ns);
 
-/** All that were sent, or that were not, are done. */
+/** All that were sent are done, with `err`; when that is one that only the
+ *  oldest of them can have caused, the others are with UNREACHABLE. */
 void perfi_flight_fail_sent_at(perfi_flight *f, perf_err err, uint64_t now_ns);
+
+/** All that were not sent are done. */
 void perfi_flight_fail_todo_at(perfi_flight *f, perf_err err, uint64_t now_ns);
 
 /** Tell event loops what has arrived. */

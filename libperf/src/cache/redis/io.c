@@ -48,7 +48,7 @@ line_close(perfi_line *line)
 
 /* Both: what one knows is worth nothing without the other. */
 static void
-lose(perfi_io *io, uint64_t now_ns)
+lose(perfi_io *io, perf_err why, uint64_t now_ns)
 {
     perf_redis *r = io->client;
     bool had_listener = io->listener.c;
@@ -61,7 +61,7 @@ lose(perfi_io *io, uint64_t now_ns)
     if (had_listener)
         perfi_changes_all(&r->changes);
     perfi_add(&r->losses, 1);
-    perfi_flight_fail_sent_at(&io->flight, PERF_ERR_UNREACHABLE, now_ns);
+    perfi_flight_fail_sent_at(&io->flight, why, now_ns);
     /* at once, unless it did not last the last time either */
     if (now_ns - io->since_ns >= r->settings->c.heartbeat_ns) {
         perfi_backoff_reset(&io->backoff);
@@ -188,7 +188,7 @@ beat_at(perfi_io *io, uint64_t now_ns)
         redisAppendCommand(io->listener.c, "PING") != REDIS_OK)
         lost = true;
     if (lost)
-        lose(io, now_ns);
+        lose(io, PERF_ERR_UNREACHABLE, now_ns);
 }
 
 /* ---- writing ---- */
@@ -228,7 +228,7 @@ static void
 write_at(perfi_io *io, uint64_t now_ns)
 {
     if (io->commands.c && (!write_commands(io, now_ns) || !write_listener(io)))
-        lose(io, now_ns);
+        lose(io, PERF_ERR_UNREACHABLE, now_ns);
 }
 
 /* ---- reading ---- */
@@ -249,44 +249,52 @@ hear(perfi_io *io, const perf_redis_reply *m)
                           keys->element[i]->size);
 }
 
-static bool
+static perf_err
 take_replies(perfi_io *io, perfi_line *line, uint64_t now_ns)
 {
     for (;;) {
         perf_redis_reply *reply;
-        if (perfi_replies_next(&line->replies, line->c->reader, &reply))
-            return false;
-        if (!reply)
-            return true;
+        perf_err err =
+            perfi_replies_next(&line->replies, line->c->reader, &reply);
+        if (err || !reply)
+            return err == PERF_ERR_CORRUPT ? PERF_ERR_UNREACHABLE : err;
         if (line == &io->listener) {
             hear(io, reply);
             perfi_reply_free(reply);
         } else if (!perfi_flight_reply_at(&io->flight, reply, now_ns))
-            return false;
+            return PERF_ERR_UNREACHABLE;
     }
+}
+
+/* What has come, as far as it goes in one turn. */
+static perf_err
+read_line(perfi_io *io, perfi_line *line, uint64_t now_ns)
+{
+    const redisReader *reader = line->c->reader;
+    for (int i = 0; i < READS; i++) {
+        size_t before = reader->len;
+        bool alive = redisBufferRead(line->c) == REDIS_OK;
+        size_t got = reader->len - before;
+        if (alive && !got)
+            return PERF_OK;
+        if (alive) {
+            perfi_add(&io->client->bytes_in, got);
+            line->heard_ns = now_ns;
+        }
+        perf_err err = take_replies(io, line, now_ns);
+        if (err || !alive)
+            return err ? err : PERF_ERR_UNREACHABLE;
+    }
+    io->again = true;
+    return PERF_OK;
 }
 
 static void
 read_at(perfi_io *io, perfi_line *line, uint64_t now_ns)
 {
-    bool alive = true;
-    for (int i = 0; line->c && alive; i++) {
-        if (i == READS) {
-            io->again = true;
-            return;
-        }
-        const redisReader *reader = line->c->reader;
-        size_t before = reader->len;
-        alive = redisBufferRead(line->c) == REDIS_OK;
-        size_t got = reader->len - before;
-        if (alive && !got)
-            return;
-        perfi_add(&io->client->bytes_in, alive ? got : 0);
-        line->heard_ns = now_ns;
-        alive = take_replies(io, line, now_ns) && alive;
-    }
-    if (!alive)
-        lose(io, now_ns);
+    perf_err err = line->c ? read_line(io, line, now_ns) : PERF_OK;
+    if (err)
+        lose(io, err, now_ns);
 }
 
 /* ---- the loop ---- */
