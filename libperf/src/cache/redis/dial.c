@@ -9,6 +9,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
+enum { GREETING_MAX_BYTES = 64 * 1024 };
+
 #define CHANNEL "__redis__:invalidate"
 
 static struct timeval
@@ -50,15 +52,15 @@ fail(perfi_dial *d, const char *what, const char *why)
 }
 
 /* Send one command and wait for its reply. NULL, and the error is said. */
-static redisReply *
+static perf_redis_reply *
 ask(perfi_dial *d, redisContext *c, int argc, const char **argv)
 {
-    redisReply *reply = redisCommandArgv(c, argc, argv, NULL);
+    perf_redis_reply *reply = redisCommandArgv(c, argc, argv, NULL);
     if (!reply)
         fail(d, argv[0], c->err ? c->errstr : "no reply");
-    else if (reply->type == REDIS_REPLY_ERROR) {
-        fail(d, argv[0], reply->str);
-        freeReplyObject(reply);
+    else if (reply->type == PERF_REDIS_ERROR) {
+        fail(d, argv[0], (const char *)reply->bytes);
+        perfi_reply_free(reply);
         reply = NULL;
     }
     return reply;
@@ -67,9 +69,8 @@ ask(perfi_dial *d, redisContext *c, int argc, const char **argv)
 static bool
 tell(perfi_dial *d, redisContext *c, int argc, const char **argv)
 {
-    redisReply *reply = ask(d, c, argc, argv);
-    if (reply)
-        freeReplyObject(reply);
+    perf_redis_reply *reply = ask(d, c, argc, argv);
+    perfi_reply_free(reply);
     return reply != NULL;
 }
 
@@ -96,8 +97,9 @@ introduce(perfi_dial *d, redisContext *c)
 }
 
 static redisContext *
-open_socket(const perf_redis_config *s)
+open_socket(perfi_dial *d)
 {
+    const perf_redis_config *s = &d->settings->c;
     struct timeval timeout = timeval_of(s->connect_timeout_ns);
     redisContext *c =
         s->path ? redisConnectUnixWithTimeout(s->path, timeout)
@@ -105,6 +107,7 @@ open_socket(const perf_redis_config *s)
     if (c && !c->err) {
         fcntl(c->fd, F_SETFD, FD_CLOEXEC);
         redisSetTimeout(c, timeout);
+        perfi_replies_attach(&d->replies, c->reader);
         if (!s->path)
             redisEnableKeepAlive(c);
     }
@@ -114,7 +117,7 @@ open_socket(const perf_redis_config *s)
 static redisContext *
 connect_one(perfi_dial *d)
 {
-    redisContext *c = open_socket(&d->settings->c);
+    redisContext *c = open_socket(d);
     if (!c) {
         fail(d, "connect", "out of memory");
         return NULL;
@@ -138,12 +141,12 @@ connect_one(perfi_dial *d)
 
 /* CLIENT TRACKING ON REDIRECT <id> BCAST PREFIX <a> PREFIX <b> NOLOOP */
 static bool
-redirect(perfi_dial *d, redisContext *c, long long id)
+redirect(perfi_dial *d, redisContext *c, int64_t id)
 {
     const char *argv[7 + 2 * PERF_REDIS_TRACK_MAX];
     char number[24];
     int argc = 0;
-    snprintf(number, sizeof number, "%lld", id);
+    snprintf(number, sizeof number, "%lld", (long long)id);
     argv[argc++] = "CLIENT";
     argv[argc++] = "TRACKING";
     argv[argc++] = "ON";
@@ -166,16 +169,15 @@ listen_for(perfi_dial *d, redisContext *commands)
     if (!c)
         return NULL;
     bool ready = false;
-    redisReply *id = NULL;
+    perf_redis_reply *id = NULL;
     if (watch(d, c->fd))
         id = ask(d, c, 2, (const char *[]){"CLIENT", "ID"});
-    if (id && id->type == REDIS_REPLY_INTEGER &&
+    if (id && id->type == PERF_REDIS_INTEGER &&
         tell(d, c, 2, (const char *[]){"SUBSCRIBE", CHANNEL}) &&
         watch(d, commands->fd))
         ready = redirect(d, commands, id->integer);
     watch(d, -1);
-    if (id)
-        freeReplyObject(id);
+    perfi_reply_free(id);
     if (ready)
         return c;
     redisFree(c);
@@ -241,6 +243,8 @@ perfi_dial_start(perfi_settings *settings, int wake)
     d->fd = -1;
     d->settings = settings;
     perfi_settings_hold(settings);
+    d->replies = (perfi_replies){.allocator = perf_allocator_libc(),
+                                 .max_bytes = GREETING_MAX_BYTES};
     pthread_mutex_init(&d->lock, NULL);
     atomic_init(&d->holders, 2);
     pthread_t thread;

@@ -7,13 +7,14 @@
  * Memory: libc's, since that may be after the client is gone. */
 #ifndef PERFI_DIAL_H
 #define PERFI_DIAL_H
+#include "reply.h"
 #include "settings.h"
 
-#include <hiredis/hiredis.h>
 #include <pthread.h>
 
 typedef struct perfi_dial {
     perfi_settings *settings;
+    perfi_replies replies;    /* the thread's: a stranger may be answering */
     _Atomic uint32_t holders; /* who asked, and the thread */
     int wake;                 /* to be written when done */
     pthread_mutex_t lock;     /* of the following */
