@@ -310,7 +310,7 @@ write_or_read(unsigned index, void *ctx)
     ring *g = ctx;
     enum { N = 300000 };
     if (!index) {
-        for (uint64_t i = 1; i <= PT_TIMES(N); i++) {
+        for (uint64_t i = 1; i <= PT_TIMES(N) || g->read < 1000; i++) {
             char key[66] = "p:";
             for (int word = 0; word < 7; word++)
                 memcpy(key + 2 + word * 8, &i, 8);

@@ -37,7 +37,7 @@ static int
 connect_to(const char *path)
 {
     struct sockaddr_un at = {.sun_family = AF_UNIX};
-    snprintf(at.sun_path, sizeof at.sun_path, "%s", path);
+    snprintf(at.sun_path, sizeof at.sun_path, "%.100s", path);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd >= 0 && connect(fd, (struct sockaddr *)&at, sizeof at)) {
         close(fd);
@@ -120,7 +120,7 @@ pt_listen(char path[PT_PATH + 16])
     struct sockaddr_un at = {.sun_family = AF_UNIX};
     pt_folder(folder);
     snprintf(path, PT_PATH + 16, "%s/false.sock", folder);
-    snprintf(at.sun_path, sizeof at.sun_path, "%s", path);
+    snprintf(at.sun_path, sizeof at.sun_path, "%.100s", path);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     ck_assert_int_ge(fd, 0);
     ck_assert_int_eq(bind(fd, (struct sockaddr *)&at, sizeof at), 0);

@@ -48,7 +48,7 @@ perfi_dial_hang_up(perfi_dial *d)
 static void
 fail(perfi_dial *d, const char *what, const char *why)
 {
-    snprintf(d->error, sizeof d->error, "%s: %s", what, why);
+    snprintf(d->error, sizeof d->error, "%.20s: %.100s", what, why);
 }
 
 /* Send one command and wait for its reply. NULL, and the error is said. */

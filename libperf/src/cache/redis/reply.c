@@ -10,7 +10,7 @@
 
 /* A line without an end is nothing that a server sends; looking for its end
  * again with each piece that comes would take time squared. */
-enum { LINE_MAX_BYTES = 64 * 1024, ARRAY_MAX = 1 << 24 };
+enum { LINE_MAX_BYTES = 64 * 1024, ARRAY_MAX = 1 << 24, DEPTH_MAX = 8 };
 
 #if HIREDIS_MAJOR >= 1
 typedef size_t count_of;
@@ -77,10 +77,21 @@ make_text(const redisReadTask *task, char *text, size_t size)
     return reply;
 }
 
-static void *
-make_array(const redisReadTask *task, count_of count)
+/* hiredis 1.x nests without end; whoever walks a tree must not. */
+static bool
+is_too_deep(const redisReadTask *task)
 {
-    if (count < 0 || (unsigned long long)count > ARRAY_MAX) {
+    int depth = 0;
+    while ((task = task->parent) && depth < DEPTH_MAX)
+        depth++;
+    return depth == DEPTH_MAX;
+}
+
+static void *
+make_array(const redisReadTask *task, count_of claimed)
+{
+    long long count = (long long)claimed;
+    if (count < 0 || count > ARRAY_MAX || is_too_deep(task)) {
         ((perfi_replies *)task->privdata)->err = PERF_ERR_RANGE;
         return NULL;
     }
@@ -130,7 +141,7 @@ perfi_reply_free(perf_redis_reply *reply)
 {
     if (!reply)
         return;
-    /* as deep as hiredis nests, which is nine; an unfinished array has gaps */
+    /* an unfinished array has gaps */
     for (uint32_t i = 0; i < reply->count; i++)
         perfi_reply_free(elements_of(reply)[i]);
     node *n = (node *)((char *)reply - offsetof(node, reply));
