@@ -35,6 +35,27 @@ struct perfi_io {
     bool again; /* there may be more to read */
 };
 
+/* ---- link.c: the connections, for the thread ---- */
+
+/** Connect, if it is time to and there is a reason. */
+void perfi_link_connect_at(perfi_io *io, uint64_t now_ns);
+
+/** Ask quiet connections whether they are alive. */
+void perfi_link_beat_at(perfi_io *io, uint64_t now_ns);
+
+/** Write what can be written. */
+void perfi_link_write_at(perfi_io *io, uint64_t now_ns);
+
+/** Read what has come. */
+void perfi_link_read_at(perfi_io *io, perfi_line *line, uint64_t now_ns);
+
+/** When the next thing is due that no descriptor tells about. */
+uint64_t perfi_link_due_ns(const perfi_io *io);
+
+void perfi_link_end(perfi_io *io);
+
+/* ---- io.c ---- */
+
 /** Start a thread.  Errors: PERF_ERR_NOMEM, PERF_ERR_SYSTEM. */
 perf_err perfi_io_start(perf_redis *client, perfi_io **out);
 
