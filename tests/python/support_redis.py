@@ -11,11 +11,12 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import pytest
 
 from libperf._core import ffi, lib
+from libperf.cache.keys import Key
 
 NEVER = 2**64 - 1
 
@@ -120,11 +121,6 @@ class Answering:
 
 
 # ---- keys and entries ----
-
-
-class Key(NamedTuple):
-    full: bytes
-    digest: bytes
 
 
 def key_of(text: str) -> Key:

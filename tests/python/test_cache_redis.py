@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from libperf.cache.keys import Key
 from libperf.cache.redis import RedisTier
 from libperf.errors import InvalidError
-from support_redis import Key, RedisServer, entry_of, key_of, now_ms, until, value_of
+from support_redis import RedisServer, entry_of, key_of, now_ms, until, value_of
 
 A, B, C = (key_of(text) for text in "abc")
 SPACE, SCOPE, TAG, OTHER = 11, 12, 13, 14
@@ -328,6 +329,7 @@ def test_at_exit(server: RedisServer) -> None:
     code = """
 import sys, asyncio
 sys.path.insert(0, sys.argv[2])
+from libperf.cache.keys import Key
 from libperf.cache.redis import RedisTier
 from support_redis import entry_of, key_of
 tier = RedisTier(sys.argv[1], timeout=10.0)

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from libperf.cache.keys import Key
 from libperf.cache.redis import RedisTier
-from support_redis import Answering, Key, RedisServer, entry_of, key_of, now_ms, stop, until, value_of
+from support_redis import Answering, RedisServer, entry_of, key_of, now_ms, stop, until, value_of
 
 A, B = key_of("a"), key_of("b")
 TAG = 7

@@ -14,10 +14,11 @@ import os
 import threading
 import time
 from collections.abc import Generator, Sequence
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from .._core import ffi, lib
 from ..errors import InvalidError
+from .keys import Key
 from .redis_client import BREAKER, LOST, Client, Reply, ReplyError, command
 from .redis_url import Address, address_of
 
@@ -45,13 +46,6 @@ INVALIDATE = (
 RELEASE = b"if redis.call('GET',KEYS[1])==ARGV[1] then return redis.call('DEL',KEYS[1]) end return 0"
 
 
-class _Key(Protocol):
-    @property
-    def full(self) -> bytes: ...
-    @property
-    def digest(self) -> bytes: ...
-
-
 class _Unsure(NamedTuple):
     """There is an entry, and it may have been invalidated by one of these."""
 
@@ -68,7 +62,7 @@ class _Plan:
         self.tail = b"\r\n" + b"".join([b"$%d\r\n%b\r\n" % (len(name), name) for name in names])
         self.asked, self.count = ffi.new("uint64_t[]", [*labels, 0]), len(labels)
 
-    def around(self, key: _Key) -> bytes:
+    def around(self, key: Key) -> bytes:
         return b"%b%b%b" % (self.head, key.digest.hex().encode(), self.tail)
 
 
@@ -193,7 +187,7 @@ class RedisTier:
 
     # ---- getting: MGET of the entry and of when its labels were invalidated, one atomic command ----
 
-    def get(self, key: _Key, labels: tuple[int, ...] = ()) -> bytes | None:
+    def get(self, key: Key, labels: tuple[int, ...] = ()) -> bytes | None:
         """Its entry, whole, of exactly this key, neither expired nor invalidated.
 
         labels:  that it is known to have: asked for in the same round trip. Those that entries had lately are anyway
@@ -207,7 +201,7 @@ class RedisTier:
             found = self._client.ask(plan.around(key), self._read, (key, plan))
         return self._settle(found)
 
-    async def aget(self, key: _Key, labels: tuple[int, ...] = ()) -> bytes | None:
+    async def aget(self, key: Key, labels: tuple[int, ...] = ()) -> bytes | None:
         if self._owed:
             await self._arun(self._invalidate())
         plan = self._plan(labels)
@@ -217,7 +211,7 @@ class RedisTier:
             found = await self._client.aask(plan.around(key), self._read, (key, plan))
         return self._settle(found)
 
-    def get_many(self, keys: Sequence[_Key], labels: tuple[int, ...] = ()) -> list[bytes | None]:
+    def get_many(self, keys: Sequence[Key], labels: tuple[int, ...] = ()) -> list[bytes | None]:
         """In one pipeline."""
         if self._owed:
             self._run(self._invalidate())
@@ -228,7 +222,7 @@ class RedisTier:
             for key, one in zip(keys, found, strict=True)
         ]
 
-    async def aget_many(self, keys: Sequence[_Key], labels: tuple[int, ...] = ()) -> list[bytes | None]:
+    async def aget_many(self, keys: Sequence[Key], labels: tuple[int, ...] = ()) -> list[bytes | None]:
         if self._owed:
             await self._arun(self._invalidate())
         plan = self._plan(labels)
@@ -248,7 +242,7 @@ class RedisTier:
             plan = self._plans[labels] = _Plan(self._keys, [self._label(label) for label in asked], asked)
         return plan
 
-    def _read(self, ticket: Any, i: int, about: "tuple[_Key, _Plan]") -> "bytes | _Unsure | None":
+    def _read(self, ticket: Any, i: int, about: "tuple[Key, _Plan]") -> "bytes | _Unsure | None":
         """The entry; a miss, counted; or what to ask for as well."""
         key, plan = about
         out, full, now_ms = _room.reply, key.full, time.time_ns() // 1_000_000
@@ -281,7 +275,7 @@ class RedisTier:
         self._counts["misses"] += 1
         return None
 
-    def _key(self, key: _Key) -> bytes:
+    def _key(self, key: Key) -> bytes:
         return self._keys + key.digest.hex().encode()
 
     def _label(self, label: int) -> bytes:
@@ -289,7 +283,7 @@ class RedisTier:
 
     # ---- putting, deleting ----
 
-    def put(self, key: _Key, entry: bytes) -> None:
+    def put(self, key: Key, entry: bytes) -> None:
         """Returns at once; an entry that has expired, or is too long, is left out."""
         found = ffi.new("perf_entry *")
         if len(entry) > self._max_value or lib.perf_entry_read(entry, len(entry), found):
@@ -303,13 +297,13 @@ class RedisTier:
             words += [b"PX", b"%d" % left_ms]
         self._send(command(*words))
 
-    def delete(self, keys: Sequence[_Key]) -> None:
+    def delete(self, keys: Sequence[Key]) -> None:
         self._run(self._delete(keys))
 
-    async def adelete(self, keys: Sequence[_Key]) -> None:
+    async def adelete(self, keys: Sequence[Key]) -> None:
         await self._arun(self._delete(keys))
 
-    def _delete(self, keys: Sequence[_Key]) -> Steps[None]:
+    def _delete(self, keys: Sequence[Key]) -> Steps[None]:
         if keys:
             yield command(b"UNLINK", *[self._key(key) for key in keys])
 
@@ -345,14 +339,14 @@ class RedisTier:
 
     # ---- leases ----
 
-    def lease(self, key: _Key, seconds: float) -> RedisLease | None:
+    def lease(self, key: Key, seconds: float) -> RedisLease | None:
         """None: another process computes it. When the server is away everybody gets one."""
         return self._run(self._lease(key, seconds))
 
-    async def alease(self, key: _Key, seconds: float) -> RedisLease | None:
+    async def alease(self, key: Key, seconds: float) -> RedisLease | None:
         return await self._arun(self._lease(key, seconds))
 
-    def _lease(self, key: _Key, seconds: float) -> Steps[RedisLease | None]:
+    def _lease(self, key: Key, seconds: float) -> Steps[RedisLease | None]:
         place = self._leases + key.digest.hex().encode()
         token = f"{self._token}-{os.getpid()}-{next(self._tokens)}".encode()
         reply = yield command(b"SET", place, token, b"NX", b"PX", b"%d" % max(1, round(seconds * 1000)))
