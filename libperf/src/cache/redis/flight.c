@@ -124,7 +124,7 @@ perfi_flight_fill(perfi_flight *f, redisContext *c)
             if (!t)
                 break;
             append(&f->sent, t);
-            begun += t->expected;
+            begun++;
         }
         size_t left = t->wire_size - t->written;
         size_t n = left < room ? left : room;

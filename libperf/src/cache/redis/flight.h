@@ -26,7 +26,7 @@ typedef struct perfi_flight {
 void perfi_flight_add(perfi_flight *f, perf_redis_ticket *ticket);
 
 /** Append to the connection's buffer what it has room for. Returns how many
- *  commands were begun; -1: no memory. */
+ *  tickets were begun; -1: no memory. */
 long perfi_flight_fill(perfi_flight *f, redisContext *c);
 
 /** The next reply, which is the flight's from now on. false: there is no

@@ -4,9 +4,10 @@
  * (dial.c); here only poll() waits.
  *
  * Waking a thread costs more than everything else a command needs. So it is
- * woken only when it sleeps, and for a moment after each write, while replies
- * are on their way, it is not said to: what is submitted then goes together,
- * when a reply or the end of the moment wakes it. */
+ * woken only when it sleeps; for a moment after each write, while replies are
+ * on their way, it is not said to: what is submitted then goes together, when
+ * a reply or the end of the moment wakes it. Where several threads ask at once
+ * again and again, it waits for most of them even if nothing is on its way. */
 #define _GNU_SOURCE /* ppoll() */
 #include "io.h"
 
@@ -15,6 +16,11 @@
 #include <libperf/clock.h>
 #include <poll.h>
 #include <time.h>
+
+enum {
+    CROWD = 3,        /* threads */
+    PAUSE_NS = 100000 /* for which a crowd is waited for */
+};
 
 /* ---- the loop ---- */
 
@@ -29,6 +35,7 @@ take_submitted(perfi_io *io, perf_redis_ticket *rest)
     perf_redis_ticket *t =
         atomic_exchange_explicit(&io->submitted, rest, memory_order_acquire);
     perf_redis_ticket *oldest = NULL;
+    atomic_store_explicit(&io->come, 0, memory_order_relaxed);
     while (t) {
         perf_redis_ticket *older = t->next;
         t->next = oldest;
@@ -65,13 +72,26 @@ poll_until(struct pollfd *fds, nfds_t n, uint64_t due, uint64_t now_ns)
 #endif
 }
 
-/* Until when to sleep; who submits something meanwhile wakes us, or not. */
+/* Until when whoever submits something does not wake us. */
+static uint64_t
+gather_until(perfi_io *io, uint64_t now_ns)
+{
+    bool crowd = !io->flight.sent.first && io->crowd >= CROWD * 16;
+    atomic_store_explicit(&io->awaited, crowd ? io->crowd / 16 : 0,
+                          memory_order_relaxed);
+    if (io->flight.sent.first)
+        return io->gather_ns;
+    return crowd && now_ns < io->gather_ns + PAUSE_NS ? now_ns + PAUSE_NS : 0;
+}
+
+/* Until when to sleep. */
 static uint64_t
 fall_asleep(perfi_io *io, uint64_t now_ns)
 {
     uint64_t due = io->again ? now_ns : perfi_link_due_ns(io);
-    if (io->flight.sent.first && now_ns < io->gather_ns)
-        return io->gather_ns < due ? io->gather_ns : due;
+    uint64_t until = gather_until(io, now_ns);
+    if (now_ns < until)
+        return until < due ? until : due;
     /* seq_cst: either perfi_io_submit() sees that we sleep, or we see what it
      * has pushed */
     atomic_store_explicit(&io->asleep, true, memory_order_seq_cst);
@@ -171,8 +191,13 @@ perfi_io_submit(perfi_io *io, perf_redis_ticket *t)
         t->next = top;
     } while (!atomic_compare_exchange_weak_explicit(
         &io->submitted, &top, t, memory_order_seq_cst, memory_order_relaxed));
-    if (atomic_load_explicit(&io->asleep, memory_order_seq_cst) &&
-        atomic_exchange_explicit(&io->asleep, false, memory_order_seq_cst))
+    bool asleep =
+        atomic_load_explicit(&io->asleep, memory_order_seq_cst) &&
+        atomic_exchange_explicit(&io->asleep, false, memory_order_seq_cst);
+    uint32_t come =
+        1 + atomic_fetch_add_explicit(&io->come, 1, memory_order_relaxed);
+    if (asleep ||
+        come == atomic_load_explicit(&io->awaited, memory_order_relaxed))
         perfi_wake_up(io->wake.write);
     return true;
 }

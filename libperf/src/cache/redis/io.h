@@ -21,6 +21,9 @@ struct perfi_io {
     _Atomic(perf_redis_ticket *) submitted; /* the latest first; release.
                                                a mark of io.c: no more */
     atomic_bool asleep; /* it has to be woken; seq_cst, see io.c */
+    /* Heuristics, relaxed: how many were submitted since the thread looked, and
+     * how many it waits for; 0: for none in particular */
+    _Atomic uint32_t come, awaited;
     atomic_bool stop;
     /* the thread's own */
     perfi_flight flight;
@@ -29,7 +32,8 @@ struct perfi_io {
     uint64_t dial_until_ns; /* then it is hung up */
     uint64_t redial_ns;     /* not earlier */
     uint64_t since_ns;      /* connected */
-    uint64_t gather_ns;     /* until then what comes may wait for company */
+    uint32_t crowd; /* tickets that went together lately, at most; times 16 */
+    uint64_t gather_ns; /* until then what comes may wait for company */
     perfi_backoff backoff;
     bool was_connected;
     bool again; /* there may be more to read */

@@ -3,8 +3,9 @@
 #include "io.h"
 
 enum {
-    READS = 64,        /* a turn: of 16 KiB each */
-    GATHER_NS = 200000 /* the moment: what a network takes for a reply */
+    READ_BYTES = 16 * 1024, /* that hiredis reads at once */
+    READS = 64,             /* a turn */
+    GATHER_NS = 200000,     /* what a network takes for a reply */
 };
 
 /* ---- lines ---- */
@@ -187,11 +188,21 @@ write_listener(perfi_io *io)
     return !c || !sdslen(c->obuf) || redisBufferWrite(c, &done) == REDIS_OK;
 }
 
+/* See io.c. */
+static void
+gather(perfi_io *io, long begun, uint64_t now_ns)
+{
+    perfi_add(&io->client->writes, 1);
+    io->gather_ns = now_ns + GATHER_NS;
+    io->crowd -= io->crowd / 16;
+    if ((uint32_t)begun * 16 > io->crowd)
+        io->crowd = (uint32_t)begun * 16;
+}
+
 static bool
 write_commands(perfi_io *io, uint64_t now_ns)
 {
     redisContext *c = io->commands.c;
-    perf_redis *r = io->client;
     for (int done = 1; done;) {
         long begun = perfi_flight_fill(&io->flight, c);
         size_t before = sdslen(c->obuf);
@@ -201,11 +212,9 @@ write_commands(perfi_io *io, uint64_t now_ns)
             return true;
         if (redisBufferWrite(c, &done) != REDIS_OK)
             return false;
-        perfi_add(&r->bytes_out, before - sdslen(c->obuf));
-        if (begun) {
-            perfi_add(&r->writes, 1);
-            io->gather_ns = now_ns + GATHER_NS;
-        }
+        perfi_add(&io->client->bytes_out, before - sdslen(c->obuf));
+        if (begun)
+            gather(io, begun, now_ns);
     }
     return true;
 }
@@ -270,6 +279,10 @@ read_line(perfi_io *io, perfi_line *line, uint64_t now_ns)
         perf_err err = take_replies(io, line, now_ns);
         if (err || !alive)
             return err ? err : PERF_ERR_UNREACHABLE;
+        /* less than asked for: poll() tells when there is more; of what TLS
+         * has read already it would not */
+        if (got < READ_BYTES && !io->client->settings->c.tls)
+            return PERF_OK;
     }
     io->again = true;
     return PERF_OK;
