@@ -1,0 +1,69 @@
+/* kind.h - the contract between the front (policy.c) and the kinds of policy,
+ * one a file. The front owns slots, bounds, expiry and counts; a kind orders
+ * the slots in lists, and says which one must go. */
+#ifndef PERFI_CACHE_KIND_H
+#define PERFI_CACHE_KIND_H
+#include "slots.h"
+#include "wheel.h"
+
+/* All of it O(1), amortised. Only create() and grow() may allocate. */
+typedef struct perfi_kind {
+    /* Make p->own; undone by destroy(), also when it failed. NULL: none. */
+    perf_err (*create)(perf_policy *p);
+    void (*destroy)(perf_policy *p);
+
+    /* A new slot, filled in: put it into a list. */
+    void (*insert)(perf_policy *p, uint32_t slot);
+    /* Somebody asked for it. */
+    void (*touch)(perf_policy *p, uint32_t slot);
+    /* The slot that must go; it stays in its list. There is at least one. */
+    uint32_t (*victim)(perf_policy *p);
+    /* It will be taken out of its list and freed, for whatever reason. NULL:
+     * nothing to do. */
+    void (*leave)(perf_policy *p, uint32_t slot);
+    /* The bounds are others, or there is room for more slots than before. What
+     * cannot be had of memory is gone without. NULL: nothing to do. */
+    void (*fit)(perf_policy *p);
+
+    uint64_t (*bytes)(const perf_policy *p); /* NULL: 0 */
+    double (*window)(const perf_policy *p);  /* NULL: 0 */
+    bool (*check)(const perf_policy *p);     /* NULL: true */
+} perfi_kind;
+
+struct perf_policy {
+    const perfi_kind *kind;
+    void *own; /* the kind's */
+    perf_policy_config config;
+    perfi_slots slots;
+    perfi_wheel wheel;
+    uint64_t insertions, evictions, rejections, expirations;
+};
+
+extern const perfi_kind perfi_kind_lru;
+
+static inline void *
+perfi_policy_alloc(const perf_policy *p, size_t size)
+{
+    const perf_allocator *a = p->config.allocator;
+    return a->alloc(size, a->ctx);
+}
+
+static inline void
+perfi_policy_free(const perf_policy *p, void *memory, size_t size)
+{
+    const perf_allocator *a = p->config.allocator;
+    a->free(memory, size, a->ctx);
+}
+
+/** Whether something must go. */
+static inline bool
+perfi_policy_is_over(const perf_policy *p)
+{
+    uint64_t most = p->config.max_weight;
+    return p->slots.count > p->config.max_entries ||
+           (most && p->slots.weight > most);
+}
+
+/** Whether everything fits together. O(entries), for tests. */
+bool perfi_policy_check(const perf_policy *p);
+#endif
