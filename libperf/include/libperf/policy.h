@@ -14,7 +14,9 @@
  *           caller's (entries, bytes).
  * Memory:   up to 32 bytes a slot, 12 more from the first expiry on, plus
  *           what the kind remembers of keys it does not hold (ADAPTIVE: 8
- *           bytes an entry). Grows with the entries, is freed by destroy(). */
+ *           bytes an entry and up to 128 KiB, 20 KiB below 4,096 entries;
+ *           S3FIFO: 12 bytes an entry). Grows with the entries, is freed by
+ *           destroy(). */
 #ifndef LIBPERF_POLICY_H
 #define LIBPERF_POLICY_H
 #include <libperf/allocator.h>
@@ -42,6 +44,8 @@ typedef struct perf_policy_config {
     const perf_allocator *allocator; /* NULL: libc */
 } perf_policy_config;
 
+/** A cost counts for ADAPTIVE alone, and so does the weight where weights are
+ *  what is short: a place is worth accesses x cost / weight. */
 typedef struct perf_policy_entry {
     uint64_t hash;       /* of the key, well mixed (perf_hash()) */
     uint64_t expires_ns; /* 0: never */
@@ -59,8 +63,8 @@ PERF_API void perf_policy_destroy(perf_policy *policy);
 
 /** A slot for a new entry, most recently used. Also counts as an access.
  *  @return  the slot; PERF_SLOT_NONE: heavier than max_weight, weight 0, or
- *  no memory.  It may be the next victim() itself: not everything deserves a
- * place. */
+ *  no memory.  It may be the next victim() itself: not everything deserves
+ *  a place. */
 PERF_API int32_t perf_policy_insert_at(perf_policy *policy,
                                        const perf_policy_entry *entry,
                                        uint64_t now_ns);

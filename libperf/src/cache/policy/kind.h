@@ -21,8 +21,9 @@ typedef struct perfi_kind {
     /* It will be taken out of its list and freed, for whatever reason. NULL:
      * nothing to do. */
     void (*leave)(perf_policy *p, uint32_t slot);
-    /* The bounds are others, or there is room for more slots than before. What
-     * cannot be had of memory is gone without. NULL: nothing to do. */
+    /* The bounds are others, or the other one is nearer (by_weight), or there
+     * is room for more slots than before. What cannot be had of memory is gone
+     * without. NULL: nothing to do. */
     void (*fit)(perf_policy *p);
 
     uint64_t (*bytes)(const perf_policy *p); /* NULL: 0 */
@@ -36,10 +37,11 @@ struct perf_policy {
     perf_policy_config config;
     perfi_slots slots;
     perfi_wheel wheel;
+    bool by_weight; /* the weights are nearer to their bound than the number */
     uint64_t insertions, evictions, rejections, expirations;
 };
 
-extern const perfi_kind perfi_kind_lru;
+extern const perfi_kind perfi_kind_lru, perfi_kind_s3fifo, perfi_kind_wtinylfu;
 
 static inline void *
 perfi_policy_alloc(const perf_policy *p, size_t size)
@@ -62,6 +64,20 @@ perfi_policy_is_over(const perf_policy *p)
     uint64_t most = p->config.max_weight;
     return p->slots.count > p->config.max_entries ||
            (most && p->slots.weight > most);
+}
+
+/** The bound that is nearer, and what a list has of it. */
+static inline uint64_t
+perfi_policy_bound(const perf_policy *p)
+{
+    return p->by_weight ? p->config.max_weight : p->config.max_entries;
+}
+
+static inline uint64_t
+perfi_policy_load(const perf_policy *p, uint8_t list)
+{
+    const perfi_list *l = &p->slots.list[list];
+    return p->by_weight ? l->weight : l->count;
 }
 
 /** Whether everything fits together. O(entries), for tests. */

@@ -6,9 +6,9 @@ static const perfi_kind *
 kind_of(perf_policy_kind kind)
 {
     switch (kind) {
-    case PERF_POLICY_ADAPTIVE: return &perfi_kind_lru;
+    case PERF_POLICY_ADAPTIVE: return &perfi_kind_wtinylfu;
     case PERF_POLICY_LRU: return &perfi_kind_lru;
-    case PERF_POLICY_S3FIFO: return &perfi_kind_lru;
+    case PERF_POLICY_S3FIFO: return &perfi_kind_s3fifo;
     }
     return NULL;
 }
@@ -122,11 +122,27 @@ let_go(perf_policy *p, uint32_t slot)
     return (int32_t)slot;
 }
 
+/* Which of the two bounds shares are shares of. */
+static void
+choose_bound(perf_policy *p)
+{
+    const perf_policy_config *c = &p->config;
+    bool by_weight =
+        c->max_weight && (double)p->slots.weight * c->max_entries >=
+                             (double)p->slots.count * (double)c->max_weight;
+    if (by_weight == p->by_weight)
+        return;
+    p->by_weight = by_weight;
+    if (p->kind->fit)
+        p->kind->fit(p);
+}
+
 int32_t
 perf_policy_victim(perf_policy *p)
 {
     if (!p || !perfi_policy_is_over(p))
         return PERF_SLOT_NONE;
+    choose_bound(p);
     p->evictions++;
     return let_go(p, p->kind->victim(p));
 }
