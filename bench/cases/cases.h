@@ -10,6 +10,7 @@ void add_clock_cases(void);
 void add_histogram_cases(void);
 void add_metric_cases(void);
 void add_path_cases(void);
+void add_policy_cases(void);
 void add_replay_cases(void);
 void add_span_cases(void);
 

@@ -9,6 +9,7 @@ main(int argc, char **argv)
     add_metric_cases();
     add_path_cases();
     add_span_cases();
+    add_policy_cases();
     add_replay_cases();
     return perf_bench_main(argc, argv);
 }

@@ -2,6 +2,10 @@
 #include "shadow.h"
 
 enum {
+    /* A sample of more than a quarter of the keys would cost more than the
+     * cache itself; fewer than 32 hashes tell nothing. */
+    LEAST_PART = 4,
+    FEWEST = 32,
     LEAST_ROOM = 128,
     MOST_ROOM = 1024,
     PART = 16,   /* of the entries: up to 1/16, between these two */
@@ -40,6 +44,9 @@ room_for(uint32_t entries, uint32_t full)
     uint32_t room = LEAST_ROOM;
     while (room < MOST_ROOM && entries / PART >= 2 * room)
         room *= 2;
+    uint32_t most = full / LEAST_PART;
+    most = most < FEWEST ? FEWEST : most;
+    room = room < most ? room : most;
     return room < full ? room : full;
 }
 
