@@ -1,8 +1,10 @@
 """Runs every benchmark and rewrites RESULTS.md from what they wrote: no number in it is typed by hand.
 
     python bench/results.py                 # everything, on a machine that is otherwise idle
-    python bench/results.py --only c        # one part: c, instructions, trace, import, rss
+    python bench/results.py --only c        # one part: c, instructions, trace, import, rss, hit-ratio
     python bench/results.py --render        # only write RESULTS.md again from the JSON of the last runs
+
+Hit ratios are those of the traces in the folder that LIBPERF_TRACES names (NAME.u32.zst: little-endian numbers).
 
 The JSON lies in build/results. A part that cannot be run (no valgrind, no peers) keeps its rows, as "not measured".
 """
@@ -19,11 +21,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hit_ratio import table as hit_ratio
+
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "bench" / "RESULTS.md"
 DATA = ROOT / "build" / "results"
 RELEASE = "build/release"
 PEERS_PYTHON = Path(".venv-peers/bin/python")
+TRACES = os.environ.get("LIBPERF_TRACES", "")
 NOT_MEASURED = "not measured"
 
 Line = dict[str, Any]
@@ -86,6 +91,9 @@ PARTS = {
     "profiling": Part(
         "profiling.json",
         lambda build: [sys.executable, "bench/peers/profiling_cost.py", "--json", data("profiling.json")],
+    ),
+    "hit-ratio": Part(
+        "hit_ratio.json", lambda build: [f"{build}/bench/perf-hit-ratio", TRACES, "--json", data("hit_ratio.json")]
     ),
     "agents": Part("agents.json", lambda build: score("agents.json", "a", "b", "c", "d", "e")),
     "new-agents": Part("new_agents.json", lambda build: score("new_agents.json", "n")),
@@ -347,6 +355,7 @@ def profiling_rows() -> list[list[str]]:
 
 def render() -> str:
     lines, places = read(), list[str]()
+    ratios = hit_ratio.lines_of(DATA / PARTS["hit-ratio"].file)
     bars = table(
         ["what", "bar", "measured", "verdict", "where", "command"], [bar_row(bar, lines, places) for bar in BARS]
     )
@@ -356,6 +365,9 @@ def render() -> str:
     for title, head, rows in (
         ("Bottlenecks", ["what", "bar", "measured", "verdict"], bottleneck_rows()),
         ("Profiling mode", ["what", "median"], profiling_rows()),
+        ("Cache policies on real traces", hit_ratio.SUMMARY_HEAD, hit_ratio.summary_rows(ratios)),
+        ("Cache policies: misses where sizes count, %", hit_ratio.SIZES_HEAD, hit_ratio.size_rows(ratios)),
+        ("Cache policies: hits of each trace and size, %", hit_ratio.CELLS_HEAD, hit_ratio.cell_rows(ratios)),
         ("C cases", ["case", "least ns", "median ns", "compared", "scales"], c_rows(lines)),
         ("Python, added per call", ["what", "median", "times @libperf.trace"], python_rows(lines)),
         ("Instructions per operation", ["operation", "counted", "bound (+ 5 %)"], instruction_rows()),
@@ -378,8 +390,8 @@ def main() -> int:
             print(
                 f"results.py: the machine is busy (load {os.getloadavg()[0]:.1f}): times will be off", file=sys.stderr
             )
-        parts = arguments.only or list(PARTS)
-        if not arguments.build and {"c", "instructions"} & {*parts}:
+        parts = arguments.only or [name for name in PARTS if name != "hit-ratio" or TRACES]
+        if not arguments.build and {"c", "instructions", "hit-ratio"} & {*parts}:
             build_release()
         good = all([run(name, arguments.build or RELEASE) for name in parts])
     RESULTS.write_text(render())
