@@ -11,7 +11,10 @@ enum {
     PART = 16,   /* of the entries: up to 1/16, between these two */
     CHOICES = 4, /* while as many keys are seen as a cache has room for */
     MEMORY = 20, /* times its room: earlier ones have faded */
-    FIRST = 3,   /* before anything is known: neither LRU nor LFU */
+    /* Before anything is known: neither LRU nor LFU. What passes through the
+     * window is not weighed, so it is smaller where weights are bounded. */
+    FIRST = 3,
+    FIRST_WEIGHED = 1,
 };
 
 static const double window[PERFI_SHADOWS] = {.01, .1, .25, .5, .8, .99};
@@ -19,9 +22,9 @@ static const double window[PERFI_SHADOWS] = {.01, .1, .25, .5, .8, .99};
 /* ---- memory ---- */
 
 void
-perfi_shadows_init(perfi_shadows *s)
+perfi_shadows_init(perfi_shadows *s, bool weighed)
 {
-    *s = (perfi_shadows){.best = FIRST};
+    *s = (perfi_shadows){.best = weighed ? FIRST_WEIGHED : FIRST};
 }
 
 static void

@@ -23,7 +23,8 @@ typedef struct perfi_shadows {
     uint32_t best;      /* its number */
 } perfi_shadows;
 
-void perfi_shadows_init(perfi_shadows *s);
+/** @param weighed  the cache has a bound of weight */
+void perfi_shadows_init(perfi_shadows *s, bool weighed);
 
 /** Fit for a cache that has room for so many entries now, and holds about
  *  `full` when it is full. No memory: it stays as it was. */

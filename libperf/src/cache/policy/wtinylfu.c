@@ -18,6 +18,7 @@ enum {
      * lose is let in, if it is asked for that often. */
     LUCK = 128,
     LUCKY = 6,
+    LOOKS = 8, /* at places that are worth different */
 };
 
 typedef struct wtinylfu {
@@ -181,7 +182,7 @@ count_of(const perf_policy *p, uint32_t slot)
 
 /* @param count  how often it was asked for */
 static double
-worth(const perf_policy *p, uint32_t slot, uint32_t count)
+worth_of(const perf_policy *p, uint32_t slot, uint32_t count)
 {
     const wtinylfu *t = p->own;
     const perfi_cache_slot *x = &p->slots.at[slot];
@@ -196,16 +197,42 @@ wins(perf_policy *p, uint32_t candidate, uint32_t victim)
 {
     wtinylfu *t = p->own;
     uint32_t mine = count_of(p, candidate), other = count_of(p, victim);
-    if (worth(p, candidate, mine) > worth(p, victim, other))
+    if (worth_of(p, candidate, mine) > worth_of(p, victim, other))
         return true;
     return mine >= LUCKY && (next_random(t) >> 32) % LUCK == 0;
+}
+
+/* Where places are worth different, the one that is worth least of the last
+ * few: the order of use says nothing of weight or cost. */
+static uint32_t
+least_worth(const perf_policy *p, uint32_t trial)
+{
+    const perfi_list *l = &p->slots.list[PROBATION];
+    uint32_t least = PERFI_NONE;
+    double lowest = 0;
+    uint32_t slot = l->last;
+    for (int i = 0; i < LOOKS && slot != PERFI_NONE; i++) {
+        double worth = worth_of(p, slot, count_of(p, slot));
+        if (slot != trial && (least == PERFI_NONE || worth < lowest)) {
+            least = slot;
+            lowest = worth;
+        }
+        slot = p->slots.at[slot].prev;
+    }
+    return least;
 }
 
 /* Who would go if nobody was on trial. */
 static uint32_t
 next_to_go(const perf_policy *p, uint32_t trial)
 {
+    const wtinylfu *t = p->own;
     const perfi_list *l = p->slots.list;
+    if (p->by_weight || t->mean_cost > 0) {
+        uint32_t slot = least_worth(p, trial);
+        if (slot != PERFI_NONE)
+            return slot;
+    }
     if (l[PROBATION].count && l[PROBATION].last != trial)
         return l[PROBATION].last;
     if (l[PROTECTED].count)
@@ -247,7 +274,7 @@ create(perf_policy *p)
     wtinylfu *t = p->own = perfi_policy_alloc(p, sizeof *t);
     if (!t)
         return PERF_ERR_NOMEM;
-    perfi_shadows_init(&t->shadows);
+    perfi_shadows_init(&t->shadows, p->config.max_weight != 0);
     t->window = perfi_shadows_window(&t->shadows);
     t->trial = PERFI_NONE;
     t->random = p->config.seed ? p->config.seed : 1; /* 0 would stay 0 */
