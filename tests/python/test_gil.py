@@ -144,6 +144,24 @@ def turns_during(other: Other, call: Callable[[], Any], times: int) -> int:
 
 
 def cases(redis: Any) -> dict[str, Callable[[], Any]]:
+def policy_cases() -> dict[str, Callable[[], Any]]:
+    """A policy of ten entries."""
+    made = ffi.new("perf_policy **")
+    assert lib.perf_policy_create(ffi.new("perf_policy_config *", {"max_entries": 10}), made) == lib.PERF_OK
+    policy = ffi.gc(made[0], lib.perf_policy_destroy)
+    entry = ffi.new("perf_policy_entry *", {"hash": 1, "weight": 1, "expires_ns": 1000})
+    slots = ffi.new("int32_t[]", [0, 1, 2])
+    return {
+        "perf_policy_insert_at, victim": lambda: (
+            lib.perf_policy_insert_at(policy, entry, 0),
+            lib.perf_policy_victim(policy),
+        ),
+        "perf_policy_touch_many": lambda: lib.perf_policy_touch_many(policy, slots, 3),
+        "perf_policy_expired_at": lambda: lib.perf_policy_expired_at(policy, 10),
+    }
+
+
+def cases() -> dict[str, Callable[[], Any]]:
     """One call of each kind of function: clock, names, spans, attributes, metrics, histograms, reading a copy."""
     histogram = libperf.Histogram([0.1, 0.2])
     reader = Reader()
@@ -216,6 +234,7 @@ def redis() -> Iterator[Any]:
 def test_a_held_gil_gives_no_turn(other: Other, redis: Any) -> None:
     """However often functions without `_blocking` are called, the other thread stands still."""
     given = {case: turns_during(other, call, 2000) for case, call in cases(redis).items()}
+    given = {case: turns_during(other, call, 2000) for case, call in (cases() | policy_cases()).items()}
     assert given == dict.fromkeys(given, 0)
 
 
