@@ -7,6 +7,7 @@ typedef enum perfi_topic {
     PERFI_SAY_FULL,    /* the file system or the segment is full */
     PERFI_SAY_NAMES,   /* the name table is full */
     PERFI_SAY_SETTING, /* an environment variable that makes no sense */
+    PERFI_SAY_DISK,    /* the cache on disk was damaged */
 } perfi_topic;
 
 /** One line on stderr, "libperf: …", the first time for each topic in a
