@@ -135,8 +135,11 @@ kit_get(perf_disk *disk, uint64_t key)
 void
 kit_flush(perf_disk *disk)
 {
-    if (perf_disk_flush_blocking(disk, 60000))
+    perf_err err = perf_disk_flush_blocking(disk, 60000);
+    if (err) {
+        fprintf(stderr, "flush: %s\n", perf_strerror(err));
         abort();
+    }
 }
 
 perf_disk_stats

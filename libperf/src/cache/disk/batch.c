@@ -12,6 +12,15 @@
 #include <libperf/clock.h>
 #include <string.h>
 
+enum {
+    PERCENT = 80,         /* of max_bytes that may be used */
+    EVICT_AT_ONCE = 1024, /* entries, along with a batch */
+    LEAST_PERCENT = 20,   /* when an entry finds no room: that many stay */
+    MOST_AT_ONCE = 16,
+    TRIES = 100,
+    TICKS = 3,
+};
+
 /** A transaction, and what is the next number in it. */
 typedef struct write_txn {
     perfi_database *d;
@@ -207,7 +216,8 @@ write_jobs(perfi_database *d, perfi_writes *w, perfi_job *jobs,
     if (!rc && d->keep && !perfi_has_room(t.txn, d) && has_put(jobs, end))
         rc = MDB_MAP_FULL;
     if (!rc && !d->keep)
-        rc = perfi_make_room(t.txn, d, w, 80, &t.next, now_ms, &evicted);
+        rc = perfi_make_room(t.txn, d, w, PERCENT, EVICT_AT_ONCE, &t.next,
+                             now_ms, &evicted);
     if (!rc && !d->keep)
         rc = perfi_sweep_expired(t.txn, d, now_ms, &swept);
     if (rc) {
@@ -229,22 +239,32 @@ static bool
 is_full(int rc)
 {
     return rc == MDB_MAP_FULL || rc == MDB_TXN_FULL || rc == ENOSPC ||
-           rc == EFBIG || rc == EDQUOT;
+           rc == EFBIG || rc == EDQUOT || rc == EIO; /* EIO: half a write */
 }
 
-/* A transaction that only evicts. What it frees can be written to two
- * transactions later, when nobody can read it any more. */
+/* A transaction that changes next to nothing. */
 static int
-evict_down_to(perfi_database *d, perfi_writes *w, unsigned percent,
-              uint64_t now_ms)
+tick(write_txn *t)
+{
+    MDB_val key = {4, "tick"}, value = {sizeof t->next, &t->next};
+    return mdb_put(t->txn, t->d->leases, &key, &value, 0);
+}
+
+/* A transaction that only evicts, at most so many. */
+static int
+evict_some(perfi_database *d, perfi_writes *w, unsigned most, unsigned *ticks,
+           uint64_t now_ms)
 {
     write_txn t = {.d = d, .w = w};
     uint64_t evicted = 0;
     int rc = begin(&t);
     if (rc)
         return rc;
-    rc = perfi_make_room(t.txn, d, w, percent, &t.next, now_ms, &evicted);
-    if (rc || !evicted) {
+    rc = perfi_make_room(t.txn, d, w, LEAST_PERCENT, most, &t.next, now_ms,
+                         &evicted);
+    if (!rc && !evicted)
+        rc = *ticks && (*ticks)-- ? tick(&t) : MDB_MAP_FULL;
+    if (rc) {
         mdb_txn_abort(t.txn);
         return rc;
     }
@@ -254,17 +274,24 @@ evict_down_to(perfi_database *d, perfi_writes *w, unsigned percent,
     return rc;
 }
 
-/* A job alone, with more and more room: a long value needs pages in a row. */
+/* A job alone, with more and more room: a long value needs pages in a row. An
+ * eviction, too, writes its pages to others, so it begins with few when few are
+ * left; and those that it frees can be written to two transactions later, even
+ * if these are for nothing else. */
 static int
 write_one(perfi_database *d, perfi_writes *w, perfi_job *job, uint64_t now_ms)
 {
+    unsigned most = MOST_AT_ONCE, ticks = TICKS;
     int rc = write_jobs(d, w, job, job->next, now_ms);
-    for (unsigned percent = 60; is_full(rc) && !d->keep && percent >= 20;
-         percent -= 10) {
+    for (int i = 0; i < TRIES && is_full(rc) && !d->keep && most; i++) {
         if (rc != MDB_MAP_FULL && rc != MDB_TXN_FULL)
             w->ceiling = perfi_file_bytes(d);
-        rc = evict_down_to(d, w, percent, now_ms);
-        if (!rc)
+        int evicted = evict_some(d, w, most, &ticks, now_ms);
+        if (is_full(evicted))
+            most /= 4;
+        else if (evicted)
+            return evicted;
+        else
             rc = write_jobs(d, w, job, job->next, now_ms);
     }
     return rc;
@@ -274,6 +301,8 @@ static int
 write_each(perfi_database *d, perfi_writes *w, perfi_job *jobs, uint64_t now_ms)
 {
     for (perfi_job *job = jobs; job; job = job->next) {
+        if (job->kind == PERFI_JOB_FLUSH) /* it has nothing to write */
+            continue;
         int rc = write_one(d, w, job, now_ms);
         if (perfi_is_damage(rc))
             return rc;

@@ -95,7 +95,16 @@ retire_state(perfi_database *d)
     d->state.header = NULL;
 }
 
-/* A file that is new gets a header; one that is not is looked at.
+static bool
+has_data(const perfi_database *d)
+{
+    struct stat st;
+    return !fstatat(d->folder, "data.mdb", &st, AT_SYMLINK_NOFOLLOW) &&
+           S_ISREG(st.st_mode) && st.st_size;
+}
+
+/* A file that is new gets a header; one that is not is looked at. A database
+ * without it is not believed: the times of labels were there.
  * @param alone  no other process has it open */
 static perf_err
 map_state(perfi_database *d, uint64_t max_bytes, bool *alone, char *why)
@@ -129,7 +138,9 @@ map_state(perfi_database *d, uint64_t max_bytes, bool *alone, char *why)
         close(fd);
         return err;
     }
-    if (fresh)
+    /* whoever made it may have been killed before there was a header */
+    fresh = fresh || !*(const uint64_t *)bytes;
+    if (fresh && size == perfi_state_bytes(max_bytes))
         perfi_state_make(bytes, max_bytes);
     err = perfi_state_attach(bytes, (size_t)size, &d->state);
     if (err) {
@@ -138,8 +149,7 @@ map_state(perfi_database *d, uint64_t max_bytes, bool *alone, char *why)
         return err;
     }
     d->state.fd = fd;
-    return atomic_load_explicit(&d->state.header->poisoned,
-                                memory_order_acquire)
+    return perfi_database_poisoned(d) || (fresh && has_data(d))
                ? PERF_ERR_CORRUPT
                : PERF_OK;
 }
@@ -228,7 +238,7 @@ open_databases(perfi_database *d)
     int rc = mdb_txn_begin(d->env, NULL, 0, &txn);
     if (rc)
         return rc;
-    rc = mdb_dbi_open(txn, "entries", MDB_CREATE, &d->entries);
+    rc = mdb_dbi_open(txn, NULL, 0, &d->entries);
     if (!rc)
         rc = mdb_dbi_open(txn, "order", MDB_CREATE | MDB_INTEGERKEY, &d->order);
     if (!rc)
@@ -269,11 +279,12 @@ open_env(perfi_database *d)
         d->env = NULL;
         return rc;
     }
-    rc = mdb_env_set_maxdbs(d->env, 4);
+    rc = mdb_env_set_maxdbs(d->env, PERFI_NAMED);
     if (!rc)
         rc = mdb_env_set_maxreaders(d->env, PERFI_READERS);
+    d->map_bytes = map_bytes(d);
     if (!rc)
-        rc = mdb_env_set_mapsize(d->env, (size_t)map_bytes(d));
+        rc = mdb_env_set_mapsize(d->env, (size_t)d->map_bytes);
     unsigned flags = MDB_NOTLS | MDB_NORDAHEAD | (d->keep ? 0 : MDB_NOSYNC);
     if (!rc)
         rc = mdb_env_open(d->env, path, flags, 0600);

@@ -2,7 +2,9 @@
  * wait in slots to be renewed.
  *
  * Databases: entries (digest -> number, entry), order (number -> digest: the
- * oldest first), leases (digest -> lease), dictionaries (id -> bytes). */
+ * oldest first), leases (digest -> lease), dictionaries (id -> bytes). Entries
+ * lie in the unnamed one, where LMDB keeps the names of the others: a read then
+ * goes down one tree, not two. No name is as long as a digest. */
 #ifndef PERFI_DATABASE_H
 #define PERFI_DATABASE_H
 #include "state.h"
@@ -14,6 +16,7 @@ enum {
     PERFI_VIEWS = 8, /* reads at the same time; each is a place in LMDB's table
                         of readers, which all processes share */
     PERFI_READERS = 2048,
+    PERFI_NAMED = 3,  /* databases */
     PERFI_NUMBER = 8, /* bytes before the entry in a value */
 };
 
@@ -31,6 +34,7 @@ typedef struct perfi_database {
     MDB_dbi entries, order, leases, dictionaries;
     perfi_state state;
     perfi_view slot[PERFI_VIEWS];
+    uint64_t map_bytes; /* no more can be written */
     int folder;
     bool keep;
     uint64_t opened, resets; /* how often */

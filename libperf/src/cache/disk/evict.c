@@ -8,7 +8,6 @@
 #include <sys/stat.h>
 
 enum {
-    EVICT_AT_ONCE = 1024, /* entries in one transaction */
     CHANCES_AT_ONCE = 256,
     SWEEP_AT_ONCE = 8,
 };
@@ -44,8 +43,8 @@ perfi_measure(MDB_txn *txn, perfi_database *d, uint64_t *used,
             continue;
         pages += st.ms_branch_pages + st.ms_leaf_pages + st.ms_overflow_pages;
         page = st.ms_psize;
-        if (!i)
-            *entries = st.ms_entries;
+        if (!i && st.ms_entries > PERFI_NAMED)
+            *entries = st.ms_entries - PERFI_NAMED;
     }
     *used = pages * page;
 }
@@ -154,10 +153,12 @@ evict_one(MDB_txn *txn, perfi_database *d, MDB_cursor *cursor,
 
 int
 perfi_make_room(MDB_txn *txn, perfi_database *d, const perfi_writes *w,
-                unsigned percent, uint64_t *next, uint64_t now_ms,
-                uint64_t *evicted)
+                unsigned percent, unsigned most, uint64_t *next,
+                uint64_t now_ms, uint64_t *evicted)
 {
     uint64_t limit = d->state.header->max_bytes, used, entries;
+    if (limit > d->map_bytes)
+        limit = d->map_bytes;
     if (limit > w->ceiling)
         limit = w->ceiling;
     limit = limit / 100 * percent;
@@ -165,11 +166,11 @@ perfi_make_room(MDB_txn *txn, perfi_database *d, const perfi_writes *w,
     if (used <= limit)
         return 0;
     MDB_cursor *cursor;
-    unsigned chances = CHANCES_AT_ONCE;
+    unsigned chances = most < CHANCES_AT_ONCE ? most : CHANCES_AT_ONCE;
     int rc = mdb_cursor_open(txn, d->order, &cursor);
     if (rc)
         return rc;
-    for (int i = 0; i < EVICT_AT_ONCE && used > limit && !rc; i++) {
+    for (most += chances; most && used > limit && !rc; most--) {
         rc = evict_one(txn, d, cursor, &chances, next, now_ms, evicted);
         perfi_measure(txn, d, &used, &entries);
     }

@@ -20,11 +20,10 @@ uint64_t perfi_file_bytes(const perfi_database *d);
 int perfi_remove(MDB_txn *txn, perfi_database *d, MDB_val *key,
                  const MDB_val *value);
 
-/** Evict until at most so many percent are used, or enough was done for one
- *  transaction. */
+/** Evict until at most so many percent are used, but not more than `most`. */
 int perfi_make_room(MDB_txn *txn, perfi_database *d, const perfi_writes *w,
-                    unsigned percent, uint64_t *next, uint64_t now_ms,
-                    uint64_t *evicted);
+                    unsigned percent, unsigned most, uint64_t *next,
+                    uint64_t now_ms, uint64_t *evicted);
 
 /** Look at a few entries, going on where it was left; remove those that no
  *  reader will ever be given. */

@@ -99,7 +99,8 @@ static bool walk_tree(walk *w, tree *t, uint8_t *buffers);
 
 /* ---- leaves ---- */
 
-/* A value of several pages: only the first has a header. */
+/* A value of several pages: only the first has a header. A shorter one may have
+ * been written over a longer one. */
 static bool
 check_overflow(walk *w, tree *t, const uint8_t *data, uint64_t size)
 {
@@ -111,7 +112,7 @@ check_overflow(walk *w, tree *t, const uint8_t *data, uint64_t size)
     uint64_t pages = get(head + 12, 4);
     t->found_overflows += pages;
     return get(head, 8) == number && get(head + 10, 2) == OVERFLOW_PAGE &&
-           pages == (size + PAGE_HEAD - 1) / w->page_size + 1 &&
+           pages >= (size + PAGE_HEAD - 1) / w->page_size + 1 &&
            take_pages(w, number, pages);
 }
 
