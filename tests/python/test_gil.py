@@ -238,6 +238,55 @@ def test_a_held_gil_gives_no_turn(other: Other, redis: Any) -> None:
     assert given == dict.fromkeys(given, 0)
 
 
+def open_disk(folder: Path) -> Any:
+    """A perf_disk *."""
+    config, disk = ffi.new("perf_disk_config *"), ffi.new("perf_disk **")
+    lib.perf_disk_config_init(config, ffi.sizeof("perf_disk_config"))
+    path = ffi.new("char[]", bytes(folder))
+    config.path = path
+    assert lib.perf_disk_open_blocking(config, ffi.NULL, disk) == lib.PERF_OK
+    return disk[0]
+
+
+def disk_calls(disk: Any) -> dict[str, Callable[[], Any]]:
+    """What waits, on a disk; each call finds something to do."""
+    digest, token, out = ffi.new("uint8_t[16]"), ffi.new("uint64_t *"), ffi.new("perf_disk **")
+    config = ffi.new("perf_disk_config *")  # of another version: it is refused, after letting go
+
+    return {
+        "perf_disk_open_blocking": lambda: lib.perf_disk_open_blocking(config, ffi.NULL, out),
+        "perf_disk_reopen_blocking": lambda: lib.perf_disk_reopen_blocking(disk),
+        "perf_disk_put_blocking": lambda: lib.perf_disk_put_blocking(disk, digest, b"x", 1, 1000),
+        "perf_disk_flush_blocking": lambda: lib.perf_disk_flush_blocking(disk, 1000),
+        "perf_disk_next_blocking": lambda: lib.perf_disk_next_blocking(disk, digest, ffi.NULL, 0, 0),
+        "perf_disk_invalidate_blocking": lambda: lib.perf_disk_invalidate_blocking(disk, token, 1, 1),
+        "perf_disk_lease_blocking": lambda: lib.perf_disk_lease_blocking(disk, digest, 1, 1, 1000, token),
+        "perf_disk_put_dictionary_blocking": lambda: lib.perf_disk_put_dictionary_blocking(disk, 1, b"x", 1, 1000),
+        "perf_disk_stop_blocking": lambda: lib.perf_disk_stop_blocking(disk),
+        "perf_disk_close_blocking": lambda: lib.perf_disk_close_blocking(ffi.NULL),
+    }
+
+
+def test_a_held_gil_gives_no_turn_on_disk(other: Other, tmp_path: Path) -> None:
+    """Reading, queueing and asking what has changed keep the GIL."""
+    disk, digest = open_disk(tmp_path / "disk"), ffi.new("uint8_t[16]")
+    out, stats, cursor = ffi.new("char[100]"), ffi.new("perf_disk_stats *"), ffi.new("perf_disk_cursor *")
+    calls: dict[str, Callable[[], Any]] = {
+        "perf_disk_get": lambda: lib.perf_disk_get(disk, digest, b"k", 1, out, 100),
+        "perf_disk_put": lambda: lib.perf_disk_put(disk, digest, b"x", 1),
+        "perf_disk_delete": lambda: lib.perf_disk_delete(disk, digest),
+        "perf_disk_release": lambda: lib.perf_disk_release(disk, digest, 1),
+        "perf_disk_dictionary": lambda: lib.perf_disk_dictionary(disk, 1, out, 100),
+        "perf_disk_label_ms": lambda: lib.perf_disk_label_ms(disk, 1),
+        "perf_disk_changes": lambda: lib.perf_disk_changes(disk, cursor, ffi.NULL, 0),
+        "perf_disk_change_word": lambda: lib.perf_disk_change_word(disk),
+        "perf_disk_stats_get": lambda: lib.perf_disk_stats_get(disk, stats),
+    }
+    given = {case: turns_during(other, call, 2000) for case, call in calls.items()}
+    lib.perf_disk_close_blocking(disk)
+    assert given == dict.fromkeys(given, 0)
+
+
 @pytest.fixture
 def profiler() -> libperf.Profiler:
     """It has seen one span."""
@@ -312,4 +361,8 @@ def test_a_released_gil_gives_a_turn(
             "perf_redis_destroy_blocking": redis_destroyed,
             "perf_redis_wait_blocking": redis_waited,
         }
-        assert turns_during(other, calls[name], 20_000) > 0
+        disk = open_disk(tmp_path / "disk")
+        calls |= disk_calls(disk)
+        turns = turns_during(other, calls[name], 20_000)
+        lib.perf_disk_close_blocking(disk)
+        assert turns > 0

@@ -164,8 +164,10 @@ START_TEST(test_what_expired_by_the_wall_clock_is_swept_little_by_little)
         kit_put(disk, (kit_entry){.key = key,
                                   .version = 1,
                                   .expires_ms = key % 2 ? 1000 : 0});
-    for (int i = 0; i < 60; i++)
+    for (int i = 0; i < 60; i++) { /* each commit looks at some */
+        kit_put(disk, (kit_entry){.key = 2, .version = 1});
         kit_flush(disk);
+    }
     perf_disk_stats stats = kit_stats(disk);
     ck_assert_uint_eq(stats.swept, 100);
     ck_assert_uint_eq(stats.entries, 100);
@@ -319,7 +321,6 @@ START_TEST(test_keep_evicts_nothing_and_says_full)
     kit_digest(1, digest);
     perf_disk_delete(disk, digest);
     kit_flush(disk);
-    kit_flush(disk);
     kit_entry e = {.key = key, .version = key, .size = 5000};
     kit_digest(key, digest);
     size_t size = kit_make(&e, bytes);
@@ -399,6 +400,27 @@ START_TEST(test_two_opens_in_a_process_are_one)
     one = kit_open(path, 0);
     ck_assert_uint_eq(kit_get(one, 2), 4);
     perf_disk_close_blocking(one);
+}
+END_TEST
+
+START_TEST(test_another_size_is_taken_when_nobody_else_has_it_open)
+{
+    perf_disk *disk = fresh(1 << 20), *second = kit_open(path, 2 << 20);
+    ck_assert_uint_eq(kit_stats(second).max_bytes, 1 << 20);
+    kit_put(disk, (kit_entry){.key = 1, .version = 1});
+    perf_disk_stop_blocking(disk); /* its word may still be looked at */
+    perf_disk_stop_blocking(second);
+    perf_disk *third = kit_open(path, 8 << 20);
+    ck_assert_uint_eq(kit_stats(third).max_bytes, 8 << 20);
+    ck_assert_uint_eq(kit_get(third, 1), 1);
+    ck_assert_int_eq(
+        kit_put(third, (kit_entry){.key = 2, .version = 2, .size = 200000}),
+        PERF_OK);
+    kit_flush(third);
+    ck_assert_uint_eq(kit_get(third, 2), 2);
+    perf_disk_close_blocking(third);
+    perf_disk_close_blocking(second);
+    perf_disk_close_blocking(disk);
 }
 END_TEST
 
@@ -581,6 +603,8 @@ main(void)
     tcase_add_test(tests, test_every_entry_is_met_once);
     tcase_add_test(tests, test_dictionaries);
     tcase_add_test(tests, test_two_opens_in_a_process_are_one);
+    tcase_add_test(tests,
+                   test_another_size_is_taken_when_nobody_else_has_it_open);
     tcase_add_test(tests, test_wrong_arguments);
     tcase_add_test(tests, test_stopped_disk_answers_closed);
     tcase_add_test(tests, test_no_memory_at_any_allocation);

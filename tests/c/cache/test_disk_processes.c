@@ -3,6 +3,7 @@
  * working, and whoever is killed in the middle leaves nothing wrong behind. */
 #include "test_disk_kit.h"
 
+#include <lmdb.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -296,6 +297,53 @@ START_TEST(test_forks_while_threads_read_and_write)
 }
 END_TEST
 
+/* ---- stopped ---- */
+
+/* As a process that is stopped in the middle of a transaction does. */
+static void
+hold_the_write_lock(void *ctx)
+{
+    (void)ctx;
+    MDB_env *env;
+    MDB_txn *txn;
+    PT_CHECK(!mdb_env_create(&env));
+    PT_CHECK(!mdb_env_open(env, path, MDB_NOSYNC, 0600));
+    PT_CHECK(!mdb_txn_begin(env, NULL, 0, &txn));
+}
+
+START_TEST(test_whoever_waits_for_a_stopped_process_gives_up_in_time)
+{
+    begin(0);
+    kit_put(disk, (kit_entry){.key = 1, .version = 1});
+    kit_flush(disk);
+    int pid = pt_spawn(hold_the_write_lock, NULL);
+    uint8_t digest[16] = {0};
+    uint64_t token;
+    ck_assert_int_eq(perf_disk_flush_blocking(disk, 20), PERF_OK);
+    kit_put(disk, (kit_entry){.key = 2, .version = 2});
+    ck_assert_int_eq(perf_disk_flush_blocking(disk, 20), PERF_ERR_TIMEOUT);
+    ck_assert_int_eq(
+        perf_disk_lease_blocking(disk, digest, KIT_NOW, 9, 20, &token),
+        PERF_ERR_TIMEOUT);
+    ck_assert_int_eq(perf_disk_put_blocking(disk, digest, "x", 1, 20),
+                     PERF_ERR_TIMEOUT);
+    /* reading, queueing, labels need nobody */
+    ck_assert_uint_eq(kit_get(disk, 1), 1);
+    ck_assert_uint_eq(kit_get(disk, 2), 2);
+    kit_put(disk, (kit_entry){.key = 3, .version = 3});
+    ck_assert_uint_eq(kit_get(disk, 3), 3);
+    ck_assert_int_eq(perf_disk_invalidate_blocking(disk, &(uint64_t){5}, 1, 1),
+                     PERF_OK);
+    pt_kill(pid); /* LMDB's lock is taken over from the dead */
+    kit_flush(disk);
+    perf_disk_close_blocking(disk);
+    disk = kit_open(path, 0);
+    ck_assert_uint_eq(kit_get(disk, 2), 2);
+    ck_assert_uint_eq(kit_get(disk, 3), 3);
+    perf_disk_close_blocking(disk);
+}
+END_TEST
+
 /* ---- killed ---- */
 
 typedef struct storm {
@@ -407,6 +455,8 @@ main(void)
     tcase_add_test(tests, test_lease_that_never_ends_is_not_believed);
     tcase_add_test(tests, test_fork_leaves_parent_and_child_working);
     tcase_add_test(tests, test_forks_while_threads_read_and_write);
+    tcase_add_test(tests,
+                   test_whoever_waits_for_a_stopped_process_gives_up_in_time);
     tcase_add_test(tests, test_writers_killed_at_any_moment);
     tcase_add_test(tests, test_readers_that_were_killed_do_not_fill_the_table);
     return pt_end();

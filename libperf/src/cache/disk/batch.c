@@ -135,9 +135,19 @@ apply_dictionary(write_txn *t, perfi_job *job)
     return mdb_put(t->txn, t->d->dictionaries, &key, &value, 0);
 }
 
+/* What is written over before anybody waits for it need not be written. */
+static bool
+is_for_nothing(const perfi_job *job)
+{
+    return !job->waited &&
+           atomic_load_explicit(&job->is_late, memory_order_relaxed);
+}
+
 static int
 apply(write_txn *t, perfi_job *job)
 {
+    if (is_for_nothing(job))
+        return 0;
     switch ((perfi_job_kind)job->kind) {
     case PERFI_JOB_PUT: return apply_put(t, job);
     case PERFI_JOB_DELETE: return apply_delete(t, job);
@@ -307,8 +317,23 @@ write_each(perfi_database *d, perfi_writes *w, perfi_job *jobs, uint64_t now_ms)
         if (perfi_is_damage(rc))
             return rc;
         job->result = perfi_error_of_lmdb(rc);
+        if (rc && job->kind == PERFI_JOB_PUT && !d->keep) {
+            /* an older value must not outlive it */
+            job->kind = PERFI_JOB_DELETE;
+            write_one(d, w, job, now_ms);
+            job->kind = PERFI_JOB_PUT;
+        }
     }
     return 0;
+}
+
+/* Who waits for what was written before need not wait for other processes. */
+static bool
+is_nothing(const perfi_job *jobs)
+{
+    while (jobs && jobs->kind == PERFI_JOB_FLUSH)
+        jobs = jobs->next;
+    return !jobs;
 }
 
 static void
@@ -332,7 +357,7 @@ perfi_batch_write(perfi_database *d, perfi_writes *w, perfi_job *jobs,
     /* now and then the file may grow again */
     if (atomic_load_explicit(&w->commits, memory_order_relaxed) % 256 == 0)
         w->ceiling = UINT64_MAX;
-    int rc = write_jobs(d, w, jobs, NULL, now_ms);
+    int rc = is_nothing(jobs) ? 0 : write_jobs(d, w, jobs, NULL, now_ms);
     if (is_full(rc)) {
         rc = write_each(d, w, jobs, now_ms);
     } else if (rc && !perfi_is_damage(rc)) {

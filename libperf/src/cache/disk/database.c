@@ -85,8 +85,9 @@ retire_state(perfi_database *d)
 {
     const perf_allocator *a = d->allocator;
     retired *r = a->alloc(sizeof *r, a->ctx);
-    if (d->state.fd >= 0)
-        close(d->state.fd);
+    /* a mapping keeps the file open, and with it the lock */
+    flock(d->state.fd, LOCK_UN);
+    close(d->state.fd);
     d->state.fd = -1;
     if (r) { /* else the mapping is simply left */
         *r = (retired){d->retired, d->state.header, d->state.size};
@@ -288,6 +289,9 @@ open_env(perfi_database *d)
     unsigned flags = MDB_NOTLS | MDB_NORDAHEAD | (d->keep ? 0 : MDB_NOSYNC);
     if (!rc)
         rc = mdb_env_open(d->env, path, flags, 0600);
+    int fd;
+    if (!rc && !mdb_env_get_fd(d->env, &fd))
+        fcntl(fd, F_SETFD, FD_CLOEXEC); /* LMDB does not say O_CLOEXEC */
     if (!rc)
         rc = open_databases(d);
     if (!rc)

@@ -73,15 +73,36 @@ bucket_of(perfi_queue *q, const uint8_t digest[16])
     return &q->bucket[(digest[0] | digest[1] << 8) % PERFI_QUEUE_BUCKETS];
 }
 
+/* Where the job of a digest hangs, or would. */
+static perfi_job **
+place_of(perfi_queue *q, const uint8_t digest[16])
+{
+    perfi_job **at = bucket_of(q, digest);
+    while (*at && memcmp((*at)->digest, digest, sizeof(*at)->digest) != 0)
+        at = &(*at)->chain;
+    return at;
+}
+
+/* In the place of an earlier one of its digest. */
+static void
+insert(perfi_queue *q, perfi_job *job)
+{
+    perfi_job **at = place_of(q, job->digest), *was = *at;
+    job->chain = was ? was->chain : NULL;
+    *at = job;
+    if (was)
+        atomic_store_explicit(&was->is_late, true, memory_order_relaxed);
+    else
+        atomic_fetch_add_explicit(&q->indexed, 1, memory_order_relaxed);
+}
+
 perfi_job *
 perfi_queue_find(perfi_queue *q, const uint8_t digest[16])
 {
     if (!atomic_load_explicit(&q->indexed, memory_order_acquire))
         return NULL;
     lock(q);
-    perfi_job *job = *bucket_of(q, digest);
-    while (job && memcmp(job->digest, digest, sizeof job->digest) != 0)
-        job = job->chain;
+    perfi_job *job = *place_of(q, digest);
     if (job)
         atomic_fetch_add_explicit(&job->references, 1, memory_order_relaxed);
     unlock(q);
@@ -104,12 +125,8 @@ perfi_queue_add(perfi_queue *q, perfi_job *job)
         else
             q->first = job;
         q->last = job;
-        if (is_indexed(job)) {
-            perfi_job **bucket = bucket_of(q, job->digest);
-            job->chain = *bucket;
-            *bucket = job;
-            atomic_fetch_add_explicit(&q->indexed, 1, memory_order_relaxed);
-        }
+        if (is_indexed(job))
+            insert(q, job);
         if (!job->waited)
             q->bytes += job->size;
         count = ++q->count;
@@ -148,13 +165,13 @@ perfi_queue_done(perfi_queue *q, perfi_job *job)
 {
     if (is_indexed(job)) {
         lock(q);
-        perfi_job **at = bucket_of(q, job->digest);
-        while (*at != job)
-            at = &(*at)->chain;
-        *at = job->chain;
-        /* release: who no longer finds it here finds it in the database;
-         * pairs with the load in perfi_queue_find() */
-        atomic_fetch_sub_explicit(&q->indexed, 1, memory_order_release);
+        perfi_job **at = place_of(q, job->digest);
+        if (*at == job) {
+            *at = job->chain;
+            /* release: who no longer finds it here finds it in the database;
+             * pairs with the load in perfi_queue_find() */
+            atomic_fetch_sub_explicit(&q->indexed, 1, memory_order_release);
+        }
         unlock(q);
     }
     perfi_job_drop(q->allocator, job);

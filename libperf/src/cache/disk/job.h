@@ -16,12 +16,14 @@ typedef enum perfi_job_kind {
 
 typedef struct perfi_job {
     struct perfi_job *next;      /* in the queue */
-    struct perfi_job *chain;     /* in the index, newest first */
+    struct perfi_job *chain;     /* in the index */
     _Atomic uint32_t references; /* acq_rel when one goes */
     uint8_t kind;                /* perfi_job_kind */
-    bool waited;                 /* somebody wants to know the result */
-    bool done;                   /* with the store's lock */
-    perf_err result;             /* from then on */
+    _Atomic bool is_late; /* a later job has the same digest; relaxed: who
+                             misses it only writes for nothing */
+    bool waited;          /* somebody wants to know the result */
+    bool done;            /* with the store's lock */
+    perf_err result;      /* from then on */
     uint8_t digest[16];
     uint64_t number;           /* a lease's token, a dictionary's id */
     uint64_t now_ms, until_ms; /* of a lease */
