@@ -134,8 +134,10 @@ START_TEST(test_what_is_no_entry_is_a_miss)
         bytes[at] ^= 1;
     }
     kit_flush(disk);
-    ck_assert_uint_eq(kit_stats(disk).corrupt, size);
     ck_assert_uint_eq(kit_get(disk, 3), 0);
+    /* a reader found it, or the writer did, and removed it */
+    perf_disk_stats stats = kit_stats(disk);
+    ck_assert_uint_ge(stats.corrupt + stats.swept, size);
     perf_disk_close_blocking(disk);
 }
 END_TEST

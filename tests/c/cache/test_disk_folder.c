@@ -360,7 +360,10 @@ main(void)
     tcase_add_test(tests, test_database_without_its_state_is_not_believed);
     tcase_add_test(tests, test_garbage_in_the_lock_file_does_no_harm);
     tcase_add_test(tests, test_only_one_damaged_database_is_kept);
-    tcase_add_test(
-        tests, test_all_who_use_a_database_leave_it_when_one_finds_it_damaged);
+    if (KIT_CHILDREN_HAVE_THREADS) {
+        tcase_add_test(
+            tests,
+            test_all_who_use_a_database_leave_it_when_one_finds_it_damaged);
+    }
     return pt_end();
 }

@@ -13,6 +13,13 @@ enum { KIT_MAX = 1 << 18 };
     UINT64_C(4000000000000) /* entries are begun then; by the wall             \
                                clock nothing has expired */
 
+/* ThreadSanitizer takes a thread of a forked child for one of the parent's */
+#ifdef PT_TSAN
+enum { KIT_CHILDREN_HAVE_THREADS = 0 };
+#else
+enum { KIT_CHILDREN_HAVE_THREADS = 1 };
+#endif
+
 typedef struct kit_entry {
     uint64_t key;
     uint64_t version;                /* of the value */

@@ -66,7 +66,7 @@ make_one(uint64_t seed, uint64_t keys)
 START_TEST(test_a_database_in_order_passes)
 {
     for (uint64_t seed = 0; seed < 8; seed++) {
-        make_one(seed, seed ? 300 << seed / 2 : 1);
+        make_one(seed, seed ? UINT64_C(300) << seed / 2 : 1);
         ck_assert_int_eq(check_file(perf_allocator_libc()), PERF_OK);
     }
 }
@@ -147,7 +147,7 @@ START_TEST(test_what_passes_can_be_used)
     pt_random random = {17};
     uint64_t passed = 0, found = 0;
     setenv("LIBPERF_QUIET", "1", 1);
-    for (int i = 0; i < PT_TIMES(80); i++) {
+    for (int i = 0; i < PT_TIMES(40); i++) {
         memcpy(bad, good, size);
         change(bad, size, &random);
         pt_write_file(data_file(), bad, size);

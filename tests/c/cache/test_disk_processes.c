@@ -21,6 +21,9 @@ begin(uint64_t max_bytes)
 {
     kit_path(path);
     disk = kit_open(path, max_bytes);
+    /* its writer is idle from now on: AddressSanitizer's locks do not survive
+     * a fork in the middle of an allocation */
+    kit_flush(disk);
 }
 
 /* ---- changes ---- */
@@ -453,8 +456,10 @@ main(void)
     tcase_add_test(tests, test_lease_of_a_living_process_holds_until_its_time);
     tcase_add_test(tests, test_lease_ends_with_its_process);
     tcase_add_test(tests, test_lease_that_never_ends_is_not_believed);
-    tcase_add_test(tests, test_fork_leaves_parent_and_child_working);
-    tcase_add_test(tests, test_forks_while_threads_read_and_write);
+    if (KIT_CHILDREN_HAVE_THREADS)
+        tcase_add_test(tests, test_fork_leaves_parent_and_child_working);
+    if (!PT_SANITIZED)
+        tcase_add_test(tests, test_forks_while_threads_read_and_write);
     tcase_add_test(tests,
                    test_whoever_waits_for_a_stopped_process_gives_up_in_time);
     tcase_add_test(tests, test_writers_killed_at_any_moment);

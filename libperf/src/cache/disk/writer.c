@@ -161,24 +161,32 @@ write_batch(perfi_store *s, perfi_job *jobs)
         perfi_database_poison(&s->database);
 }
 
+/* When somebody learns that his job is done, nothing is left to be freed here:
+ * who waits frees his own. */
 static void
 finish(perfi_store *s, perfi_job *jobs)
 {
-    uint32_t waited = 0;
-    pthread_mutex_lock(&s->lock);
-    for (perfi_job *job = jobs; job; job = job->next) {
-        job->done = true;
-        waited += job->waited;
-    }
-    if (waited) {
-        atomic_fetch_sub_explicit(&s->urgent, waited, memory_order_relaxed);
-        pthread_cond_broadcast(&s->done);
-    }
-    pthread_mutex_unlock(&s->lock);
+    perfi_job *waited = NULL;
     for (perfi_job *job = jobs, *next; job; job = next) {
         next = job->next;
+        if (job->waited) {
+            job->next = waited;
+            waited = job;
+        } else {
+            perfi_queue_done(&s->queue, job);
+        }
+    }
+    if (!waited)
+        return;
+    pthread_mutex_lock(&s->lock);
+    for (perfi_job *job = waited, *next; job; job = next) {
+        next = job->next;
+        job->done = true;
+        atomic_fetch_sub_explicit(&s->urgent, 1, memory_order_relaxed);
         perfi_queue_done(&s->queue, job);
     }
+    pthread_cond_broadcast(&s->done);
+    pthread_mutex_unlock(&s->lock);
 }
 
 static void *
