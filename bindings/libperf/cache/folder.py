@@ -15,7 +15,7 @@ __all__ = ["Folder", "default_folder"]
 
 _SMALL = 16 << 10  # most entries; a larger one is asked for twice
 _CLOSED: int = lib.PERF_ERR_CLOSED
-_get, _unpack = lib.perf_disk_get, ffi.unpack
+_get = lib.perf_disk_get
 
 
 def default_folder(name: str) -> Path:
@@ -42,7 +42,7 @@ class Folder(Handle):
 
     def __init__(self, path: str | os.PathLike[str], *, max_bytes: int, keep: bool = False, queue: int = 4096) -> None:
         self.path = Path(path).expanduser().absolute()
-        self._buffers: list[Any] = []
+        self._buffers: list[tuple[Any, Any]] = []
         self._stopped = False
         config, out = ffi.new("perf_disk_config *"), ffi.new("perf_disk **")
         why, name = ffi.new("char[]", int(lib.PERF_DISK_WHY_BYTES)), ffi.new("char[]", text_to_bytes(self.path))
@@ -70,15 +70,16 @@ class Folder(Handle):
         full, digest = key
         buffers = self._buffers
         try:
-            buffer = buffers.pop()  # another thread never has the same one
+            buffer, view = buffers.pop()  # another thread never has the same one
         except IndexError:
             buffer = ffi.new("char[]", _SMALL)
+            view = ffi.buffer(buffer)
         size = _get(self._disk, digest, full, len(full), buffer, _SMALL)
         if 0 < size <= _SMALL:
-            entry: bytes = _unpack(buffer, size)
-            buffers.append(buffer)
+            entry: bytes = view[:size]
+            buffers.append((buffer, view))
             return entry
-        buffers.append(buffer)
+        buffers.append((buffer, view))
         if size > 0:
             return self._read_large(full, digest, size)
         return self.read(key) if size == _CLOSED and self._revived() else None
