@@ -98,9 +98,19 @@ codec_module = Extension(
     extra_link_args=[f"-Wl,-rpath,{ORIGIN}"],
 )
 
+disk_module = Extension(
+    "libperf._disk",
+    ["bindings/libperf/_disk.c"],
+    depends=core_module.depends,
+    include_dirs=INCLUDE,
+    libraries=["perfcore"],
+    extra_compile_args=["-std=c11", "-fvisibility=hidden"],
+    extra_link_args=[f"-Wl,-rpath,{ORIGIN}"],
+)
+
 setup(
     version=VERSION,
     setup_requires=[] if shutil.which("cmake") else ["cmake>=3.25"],  # the build backend reports it as a requirement
-    ext_modules=[core_module, scheduler_module, codec_module],
+    ext_modules=[core_module, scheduler_module, codec_module, disk_module],
     cmdclass={"build_ext": BuildExt, "build_py": BuildPy},
 )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import stat
 import subprocess
 import sys
 import textwrap
 import threading
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from time import time_ns
@@ -312,3 +314,45 @@ for _ in range(2):
     assert done.returncode == 0
     assert done.stderr.count("libperf: the cache on disk is damaged") == 1
     assert (tmp_path / "cache/damaged/data.mdb").stat().st_size == 50_000
+
+
+# ---- the reader: what get() is ----
+
+
+def test_a_reader_wants_a_key(tier: DiskTier) -> None:
+    """Anything else is a TypeError."""
+    good = key("a")
+    for wrong in (None, (), (good.full,), (good.full, b"short"), ("full", good.digest), [good.full, good.digest]):
+        with pytest.raises(TypeError, match="Key"):
+            tier.get(wrong)  # type: ignore[arg-type]
+    for call in (lambda: tier.get(), lambda: tier.get(good, good), lambda: tier.get(key=good)):  # type: ignore[call-arg]
+        with pytest.raises(TypeError):
+            call()
+
+
+def test_a_reader_keeps_its_disk_and_is_collected(tmp_path: Path) -> None:
+    """It may be used when its tier is gone; with it goes the disk."""
+    tier = DiskTier(tmp_path / "cache")
+    tier.put(key("a"), entry("a"))
+    reader = tier.get
+    gone = weakref.ref(tier)
+    del tier
+    gc.collect()
+    assert gone() is not None  # the reader needs it, to open the folder again after a fork
+    assert reader(key("a")) == entry("a")
+    del reader
+    gc.collect()
+    assert gone() is None
+
+
+def test_reading_leaks_nothing(tier: DiskTier) -> None:
+    """Hits, misses, large ones: the counts of references are what they were."""
+    small, large = key("small"), key("large")
+    tier.put(small, entry("small"))
+    tier.put(large, entry("large", os.urandom(100_000)))
+    tier.flush()
+    before = sys.getrefcount(small.full), sys.getrefcount(large), sys.getrefcount(None)
+    for _ in range(1000):
+        tier.get(small), tier.get(large), tier.get(key("no"))
+    after = sys.getrefcount(small.full), sys.getrefcount(large), sys.getrefcount(None)
+    assert after[:2] == before[:2] and abs(after[2] - before[2]) < 100

@@ -43,13 +43,14 @@ class DiskTier(Folder):
 
     name = "disk"
 
-    __slots__ = ("_cursor", "_digests", "_seen", "change_word")
+    __slots__ = ("_cursor", "_digests", "_seen", "change_word", "get")
 
     def __init__(
         self, path: str | os.PathLike[str] | bool = True, *, max_bytes: int | str = "1GiB", queue: int = 4096
     ) -> None:
         where = default_folder("cache") if isinstance(path, bool) else path
         super().__init__(where, max_bytes=parse_bytes(max_bytes, "max_bytes"), queue=queue)
+        self.get = self.read
         self._cursor, self._digests = ffi.new("perf_disk_cursor *"), ffi.new("uint8_t[]", 16 * _CHANGES)
         self._watch()
         lib.perf_disk_changes(self._disk, self._cursor, self._digests, _CHANGES)
@@ -61,8 +62,6 @@ class DiskTier(Folder):
         self._seen: int = self.change_word[0]
 
     # ---- reading ----
-
-    get = Folder.read
 
     def get_many(self, keys: Sequence[Key]) -> list[bytes | None]:
         return [self.read(key) for key in keys]

@@ -4,18 +4,17 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from time import time_ns
-from typing import Any
 
 from .._core import ffi, lib
+from .._disk import Reader
 from .._handle import Handle
 from ..errors import FullError, InvalidError, check, text_to_bytes
 from .keys import Key
 
 __all__ = ["Folder", "default_folder"]
 
-_SMALL = 16 << 10  # most entries; a larger one is asked for twice
+_SMALL = 16 << 10  # most entries
 _CLOSED: int = lib.PERF_ERR_CLOSED
-_get = lib.perf_disk_get
 
 
 def default_folder(name: str) -> Path:
@@ -38,11 +37,10 @@ class Folder(Handle):
     After close() everything is a miss, and what is put is refused.
     """
 
-    __slots__ = ("_buffers", "_disk", "_stopped", "path")
+    __slots__ = ("_disk", "_stopped", "path", "read")
 
     def __init__(self, path: str | os.PathLike[str], *, max_bytes: int, keep: bool = False, queue: int = 4096) -> None:
         self.path = Path(path).expanduser().absolute()
-        self._buffers: list[tuple[Any, Any]] = []
         self._stopped = False
         config, out = ffi.new("perf_disk_config *"), ffi.new("perf_disk **")
         why, name = ffi.new("char[]", int(lib.PERF_DISK_WHY_BYTES)), ffi.new("char[]", text_to_bytes(self.path))
@@ -58,6 +56,8 @@ class Folder(Handle):
         check(code, f"cannot open the cache folder {self.path}" + (f": {said}" if said else ""))
         super().__init__(out[0], lib.perf_disk_close_blocking)
         self._disk = out[0]  # without a question whether it is closed: C knows
+        # the entry that has exactly this key and is valid now, or None
+        self.read = Reader(int(ffi.cast("uintptr_t", out[0])), self._pointer, self._read_closed)
 
     def _revived(self) -> bool:
         """In the child of a fork, open the folder again."""
@@ -65,32 +65,9 @@ class Folder(Handle):
 
     # ---- entries ----
 
-    def read(self, key: Key) -> bytes | None:
-        """The entry that has exactly this key and is valid now."""
-        full, digest = key
-        buffers = self._buffers
-        try:
-            buffer, view = buffers.pop()  # another thread never has the same one
-        except IndexError:
-            buffer = ffi.new("char[]", _SMALL)
-            view = ffi.buffer(buffer)
-        size = _get(self._disk, digest, full, len(full), buffer, _SMALL)
-        if 0 < size <= _SMALL:
-            entry: bytes = view[:size]
-            buffers.append((buffer, view))
-            return entry
-        buffers.append((buffer, view))
-        if size > 0:
-            return self._read_large(full, digest, size)
-        return self.read(key) if size == _CLOSED and self._revived() else None
-
-    def _read_large(self, full: bytes, digest: bytes, size: int) -> bytes | None:
-        while True:  # it may be another, larger one by now
-            buffer = ffi.new("char[]", size)
-            found = _get(self._disk, digest, full, len(full), buffer, size)
-            if found <= size:
-                return bytes(ffi.unpack(buffer, found)) if found > 0 else None
-            size = found
+    def _read_closed(self, key: Key) -> bytes | None:
+        """A read that found the disk closed."""
+        return self.read(key) if self._revived() else None
 
     def write(self, key: Key, entry: bytes) -> int:
         """Queue an entry. The C core's error code: it is counted there."""
