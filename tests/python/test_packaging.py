@@ -143,6 +143,7 @@ def test_what_the_wheel_contains(built: Built) -> None:
     assert [name.partition(".")[0] for name in compiled] == [
         "libperf/_codec",
         "libperf/_core",
+        "libperf/_disk",
         "libperf/_scheduler",
         "libperf/libperfcore",
     ]
