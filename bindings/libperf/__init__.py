@@ -29,6 +29,7 @@ from .tracing import trace
 if TYPE_CHECKING:
     from .analysis import Analysis
     from .bottlenecks import Bottleneck
+    from .cache import TieredCache, cached
     from .changes import what_if
     from .detector import BottleneckDetector
     from .executor import ContextExecutor
@@ -60,7 +61,9 @@ __all__ = [
     "Semaphore",
     "SlowCall",
     "Span",
+    "TieredCache",
     "Timing",
+    "cached",
     "configure",
     "current_span",
     "errors",
@@ -92,6 +95,8 @@ _LATER = {
     "Reader": "reader",
     "Report": "reporting",
     "Semaphore": "resources",
+    "TieredCache": "cache.tiered",
+    "cached": "cache.decorator",
     "report": "reporting",
     "snapshot": "reporting",
     "what_if": "changes",

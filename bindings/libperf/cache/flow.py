@@ -1,0 +1,420 @@
+"""How a key is found: memory, then disk, then Redis, then one flight computes it.
+
+This is what threads and tasks share: where a key lies, what an entry is worth now, what moves between the tiers. The
+walk itself is in walk.py for threads and in async_walk.py for tasks, step by step the same.
+"""
+
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from .._codec import weigh
+from ..errors import InvalidError
+from .clock import Clock
+from .copying import copier
+from .flights import Flight, Flights
+from .freshness import EARLY, FOREVER, FRESH, GONE, SPARE, STALE, Lifetime, early_from, is_early, later, state_at
+from .keys import Key, label_of_namespace, label_of_scope, label_of_tag, make_key
+from .memory import UNBOUNDED, Entry, Life, Memory
+from .stats import Counts
+from .tier import Tier
+
+__all__ = ["MISSING", "Ask", "Failure", "Flow"]
+
+FOREVER_MS = 2**64 - 1
+# Beside a computing that takes less, asking other processes first would cost more than computing twice.
+LEASE_FROM_NS = 5_000_000
+ENTRY_BYTES = 240  # of an entry in memory, beside key and value
+
+# one that is looked up in memory by itself; the types are exact, so 1, 1.0 and True stay three keys
+PLAIN = (str, int)
+PLAIN_IN_TUPLES = frozenset((str, int, bytes, type(None)))
+
+
+class _Missing:
+    def __repr__(self) -> str:
+        return "MISSING"
+
+
+MISSING: Any = _Missing()
+
+
+class Failure:
+    """An exception as a cached value (negative_ttl)."""
+
+    __slots__ = ("error",)
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+
+class _Itself:
+    """An argument without a canonical form, `self` for one: it is its own key, in memory only."""
+
+    __slots__ = ("_hash", "_object")
+
+    def __init__(self, object_: object) -> None:
+        self._object = object_
+        self._hash = hash(object_)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, _Itself)
+            and type(other._object) is type(self._object)
+            and (other._object is self._object or bool(other._object == self._object))
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """The place of a tuple of which some parts are their own keys."""
+
+    scope: Any
+    parts: tuple[Any, ...]
+
+
+class Ask:
+    """One key that is looked for or stored: where it lies in memory, and what else is known of it."""
+
+    __slots__ = ("_full", "_namespace", "key", "labels", "place", "scope", "ttl")
+
+    def __init__(
+        self, namespace: str, key: object, place: Any, scope: Any, labels: tuple[int, ...], ttl: float | None
+    ) -> None:
+        self._namespace = namespace
+        self._full: Key | None = None
+        self.key = key
+        self.place = place
+        self.scope = scope
+        self.labels = labels
+        self.ttl = ttl
+
+    @property
+    def full(self) -> Key:
+        if self._full is None:
+            self._full = make_key(self._namespace, self.scope, self.key)
+        return self._full
+
+
+class Flow:
+    """The tiers of one cache, and what moves between them. See TieredCache for the settings."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        namespace: str,
+        scope: Any,
+        memory: Memory,
+        tiers: tuple[Tier, ...],
+        values: Any,
+        lifetime: Lifetime,
+        copy: str,
+        strict: bool,
+        memory_ttl: float,
+        patience: float,
+        clock: Clock,
+    ) -> None:
+        self.namespace = namespace
+        self.scope = scope
+        self.memory = memory
+        self.tiers = tiers
+        self.values = values
+        self.lifetime = lifetime
+        self.strict = strict
+        self.clock = clock
+        self.counts = Counts(name)
+        self.flights = Flights(patience, clock)
+        self._copier = copier(copy)
+        self._recheck = memory_ttl if any(tier.name == "redis" for tier in tiers) else None
+        self.namespace_label = label_of_namespace(namespace)
+        self.epoch = 0  # how often something was invalidated, here or elsewhere
+        self._last_ms = 0  # the last invalidation's time: nothing begun later has an earlier one
+        self._lock = threading.RLock()
+        memory.on_hits = lambda count: self.counts.add("memory.hits", count)
+
+    # ---- keys ----
+
+    def ask(self, key: object, scope: Any, tags: Iterable[str] = (), ttl: float | None = None) -> Ask:
+        """scope: None where the cache's own is meant as well as where there is none"""
+        whose = self.scope if scope is None else scope
+        labels: tuple[int, ...] = ()
+        if whose is not None:
+            labels = (label_of_scope(self.namespace, whose),)
+        if tags:
+            if isinstance(tags, str):
+                raise InvalidError(f"tags={tags!r} is one text: give a list, tags=[{tags!r}]")
+            labels += tuple(map(label_of_tag, tags))
+        return Ask(self.namespace, key, self.place(key, scope), whose, labels, ttl)
+
+    def place(self, key: object, scope: Any) -> Any:
+        """What the memory tier looks a key up by: two keys have one place only if they are the same key."""
+        kind = type(key)
+        if scope is None or scope == self.scope:
+            if kind in PLAIN or (kind is tuple and all(type(part) in PLAIN_IN_TUPLES for part in key)):  # type: ignore[attr-defined]
+                return key
+        try:
+            return make_key(self.namespace, self.scope if scope is None else scope, key).full
+        except TypeError:
+            if self.tiers or kind is not tuple:
+                raise
+            return _Parts(scope, tuple(self._part(part) for part in key))  # type: ignore[attr-defined]
+
+    def _part(self, part: object) -> Any:
+        if type(part) in PLAIN_IN_TUPLES:
+            return part
+        try:
+            return make_key("", None, part)
+        except TypeError:
+            try:
+                return _Itself(part)
+            except TypeError:
+                pass
+            raise
+
+    # ---- memory ----
+
+    def state(self, entry: Entry) -> int:
+        """FRESH to GONE, now."""
+        if entry.check_ns is None:
+            return FRESH
+        now_ns = self.clock.monotonic_ns()
+        if now_ns < entry.check_ns:
+            return FRESH
+        life = entry.life
+        if now_ns >= life.recheck_ns:
+            return SPARE if now_ns < life.expires_ns else GONE
+        state = state_at(now_ns, life.fresh_ns, life.stale_ns, life.expires_ns)
+        beta = self.lifetime.beta
+        if state == FRESH and beta and life.compute_ns and life.fresh_ns < FOREVER:
+            early = is_early(now_ns, life.fresh_ns, life.compute_ns, beta, self.clock.random())
+            return EARLY if early else FRESH
+        return state
+
+    def give(self, entry: Entry) -> Any:
+        """The value for a caller: what he does to it does not reach the cache."""
+        value = entry.value
+        if entry.check_ns == 0:
+            if type(value) is Failure:
+                raise value.error
+            copy = self._copier(value)
+            if copy is not None:
+                return copy(value)
+        return value
+
+    def _entry(self, ask: Ask, value: Any, life: Life) -> Entry:
+        copy = self._copier(value)
+        if copy is not None:
+            return Entry(ask.place, copy(value), 0, life)
+        check_ns = min(early_from(life.fresh_ns, life.compute_ns, self.lifetime.beta), life.recheck_ns)
+        return Entry(ask.place, value, check_ns if check_ns < FOREVER else None, life)
+
+    def _keep(self, entry: Entry) -> None:
+        weight = 1
+        if self.memory.max_weight:
+            weight = ENTRY_BYTES + weigh(entry.key) + weigh(entry.value)
+        self.memory.put(entry, weight, float(entry.life.compute_ns))
+
+    def look(self, ask: Ask) -> Entry | None:
+        """What memory has, if it may be given out."""
+        entry = self.memory.data.get(ask.place)
+        if entry is not None and self.state(entry) <= STALE and type(entry.value) is not Failure:
+            self.memory.touch(entry)
+            return entry
+        self.counts.add("memory.misses")
+        return None
+
+    # ---- shared tiers: what comes from there ----
+
+    def watch(self) -> None:
+        """Let go of what other processes changed; before memory is looked at."""
+        for tier in self.tiers:
+            changed = tier.changed()
+            if changed is None:
+                self.epoch += 1
+                self.flights.drop_labels(None)
+                self.memory.clear()
+            elif changed:
+                self.epoch += 1
+                self.memory.remove_digests(changed)
+
+    def promote(self, ask: Ask, entry: bytes, epoch: int) -> Entry | None:
+        """An entry of a shared tier, into memory, with the time that it has left."""
+        found = self.values.unpack(entry)
+        if found is None:
+            self.counts.add("errors")
+            return None
+        now_ns, wall_ms = self.clock.monotonic_ns(), self.clock.wall_ms()
+
+        def at(ms: int) -> int:
+            if ms >= FOREVER_MS:
+                return FOREVER
+            left_ms = min(ms - wall_ms, ms - found.created_ms)  # a clock that was put back gives no time
+            return min(FOREVER, now_ns + int(left_ms) * 1_000_000)
+
+        fresh_ns, expires_ns = at(found.fresh_ms), at(found.expires_ms)
+        if now_ns >= expires_ns:
+            return None
+        life = Life(
+            fresh_ns=fresh_ns,
+            stale_ns=min(later(fresh_ns, self.lifetime.stale_ttl), expires_ns) if fresh_ns < FOREVER else FOREVER,
+            expires_ns=expires_ns,
+            compute_ns=found.compute_us * 1000,
+            created_ms=found.created_ms,
+            labels=ask.labels or tuple(label for label in found.labels if label != self.namespace_label),
+            digest=ask.full.digest,
+            recheck_ns=FOREVER if self._recheck is None else later(now_ns, self._recheck),
+        )
+        promoted = self._entry(ask, found.value, life)
+        if epoch == self.epoch:
+            self._keep(promoted)
+            if epoch != self.epoch:  # invalidated in between
+                self.memory.remove(ask.place)
+        return promoted
+
+    def fetch(self, ask: Ask, counted: bool = True) -> Entry | None:
+        """From disk, or from Redis: something that may be given out."""
+        epoch = self.epoch
+        for number, tier in enumerate(self.tiers):
+            start_ns = self.clock.monotonic_ns()
+            found = self.fetched(ask, number, tier.get(ask.full), start_ns, epoch, counted)
+            if found is not None:
+                return found
+        return None
+
+    def fetched(
+        self, ask: Ask, number: int, entry: bytes | None, start_ns: int, epoch: int, counted: bool = True
+    ) -> Entry | None:
+        """What a tier answered, as an entry in memory and in the tiers before it."""
+        name = self.tiers[number].name
+        promoted = None if entry is None else self.promote(ask, entry, epoch)
+        if promoted is not None and self.state(promoted) > STALE:
+            promoted = None
+        if counted:
+            self.counts.time(f"{name}.get", self.clock.monotonic_ns() - start_ns)
+            self.counts.add(f"{name}.misses" if promoted is None else f"{name}.hits")
+        if promoted is not None and entry is not None and epoch == self.epoch:
+            for nearer in self.tiers[:number]:
+                nearer.put(ask.full, entry)
+        return promoted
+
+    def worth_a_lease(self) -> bool:
+        return not 0 < self.flights.typical_ns < LEASE_FROM_NS
+
+    # ---- computing and storing ----
+
+    def took(self, start_ns: int) -> int:
+        """How long computing took, for those who wait for the next one."""
+        ns = self.clock.monotonic_ns() - start_ns
+        self.flights.took(ns)
+        return ns
+
+    def failed(self, ask: Ask, error: Exception, spare: Entry | None, flight: Flight | None) -> Entry | None:
+        """What is given out though computing failed; None: the error."""
+        self.counts.add("failures")
+        now_ns = self.clock.monotonic_ns()
+        if spare is not None and now_ns < spare.life.expires_ns and type(spare.value) is not Failure:
+            self.counts.add("stale")
+            return spare
+        seconds = self.lifetime.negative_ttl
+        if seconds and (flight is None or not flight.dropped):
+            until_ns = later(now_ns, seconds)
+            self._keep(Entry(ask.place, Failure(error), 0, Life(until_ns, until_ns, until_ns, labels=ask.labels)))
+        return None
+
+    def begin_ms(self) -> int:
+        """The time at which computing begins: later than what was invalidated before, whatever the clock says."""
+        return max(self.clock.wall_ms(), self._last_ms + 1)
+
+    def store(self, ask: Ask, value: Any, begun_ms: int, compute_ns: int, flight: Flight | None = None) -> Entry:
+        """Into memory, and behind the caller's back into the shared tiers."""
+        if ask.ttl == 0:
+            return self._entry(ask, value, UNBOUNDED)
+        now_ns = self.clock.monotonic_ns()
+        life = UNBOUNDED
+        if ask.ttl is not None or ask.labels or self.tiers:
+            fresh_ns, stale_ns, expires_ns = self.lifetime.times_at(now_ns, ask.ttl, self.clock.random())
+            digest = ask.full.digest if self.tiers else None
+            recheck_ns = FOREVER if self._recheck is None else later(now_ns, self._recheck)
+            life = Life(fresh_ns, stale_ns, expires_ns, compute_ns, begun_ms, ask.labels, digest, recheck_ns)
+        entry = self._entry(ask, value, life)
+        if flight is not None and flight.dropped:
+            return entry
+        self._keep(entry)
+        if self.tiers:
+            self._write(ask, value, life, now_ns)
+        if flight is not None and flight.dropped:  # in between
+            self.memory.remove(ask.place)
+        return entry
+
+    def _write(self, ask: Ask, value: Any, life: Life, now_ns: int) -> None:
+        """Packed here, so that it does not matter what the caller does to it next; the tiers write later."""
+        wall_ms = self.clock.wall_ms()
+
+        def at(ns: int) -> int:
+            return FOREVER_MS if ns >= FOREVER else max(0, wall_ms + (ns - now_ns) // 1_000_000)
+
+        try:
+            packed = self.values.pack(
+                value,
+                ask.full,
+                labels=(self.namespace_label, *ask.labels),
+                created_ms=life.created_ms,
+                fresh_ms=at(life.fresh_ns),
+                expires_ms=at(life.expires_ns),
+                compute_us=life.compute_ns // 1000,
+            )
+        except (TypeError, ValueError, RecursionError):  # no form as bytes: it stays in memory
+            self.counts.add("unstorable")
+            for tier in self.tiers:  # what lies there is older
+                tier.delete([ask.full])
+            if self.strict:
+                raise
+            return
+        for tier in self.tiers:
+            tier.put(ask.full, packed)
+
+    def set(self, ask: Ask, value: Any) -> None:
+        self.flights.drop(ask.place)
+        if ask.ttl == 0:
+            self.delete(ask)
+        else:
+            self.store(ask, value, self.begin_ms(), 0)
+
+    def delete(self, ask: Ask) -> None:
+        self.forget([ask])
+        for tier in self.tiers:
+            tier.delete([ask.full])
+
+    def forget(self, asks: Iterable[Ask]) -> None:
+        """In this process: what there is, and what is being computed."""
+        self.epoch += 1
+        for ask in asks:
+            self.flights.drop(ask.place)
+            self.memory.remove(ask.place)
+
+    def invalidate(self, labels: list[int]) -> None:
+        now_ms = self.invalidated(labels)
+        for tier in self.tiers:
+            tier.invalidate(labels, now_ms)
+
+    def clear(self) -> None:
+        now_ms = self.invalidated(None)
+        for tier in self.tiers:
+            tier.invalidate([self.namespace_label], now_ms)
+
+    def invalidated(self, labels: list[int] | None) -> int:
+        """In this process, None: all labels.  The time up to which nothing that was begun is valid."""
+        with self._lock:
+            self.epoch += 1
+            self._last_ms = now_ms = max(self.clock.wall_ms(), self._last_ms + 1)
+        self.flights.drop_labels(labels)
+        if labels is None:
+            self.memory.clear()
+        else:
+            self.memory.remove_labels(labels)
+        return now_ms

@@ -1,0 +1,123 @@
+"""The wrapper that `@cached` puts around a function, made to measure: it takes the function's own parameters.
+
+So Python itself does what is expensive to do by hand: f(1, b=2) and f(a=1, b=2) become one key, defaults are filled in, and
+a wrong call is a TypeError as before. For `def user(name, lang="en")` the source is
+
+    def wrapper(name, lang=None):
+        if type(name) in plain and type(lang) in plain:
+            key = (name, lang)
+            entry = find(key)
+            if entry is not None and ((check := entry.check_ns) is None or now() < check):
+                touch(entry.slot)
+                if len(touched) > batch: drain()
+                return entry.value
+        return slow((name, lang), (name, lang), {})
+
+The key of a single parameter is the argument itself, of several ones their tuple; of a callable whose parameters cannot be
+known, the tuple of the positional ones, or a dict when there are others.
+"""
+
+import types
+from collections.abc import Callable
+from typing import Any
+
+from .flow import PLAIN_IN_TUPLES
+from .memory import BATCH, Memory
+
+__all__ = ["Parameters", "make_wrapper"]
+
+CO_VARARGS, CO_VARKEYWORDS = 0x04, 0x08
+
+HIT = """\
+        entry = _find({place})
+        if entry is not None and ((check := entry.check_ns) is None or _now() < check):
+            _touch(entry.slot)
+            if len(_touched) > _batch:
+                _drain()
+            return entry.value
+"""
+
+
+class Parameters:
+    """How a function is called, as pieces of source."""
+
+    def __init__(self, function: Any) -> None:
+        code = function.__code__ if isinstance(function, types.FunctionType) else None
+        self.known = code is not None
+        if code is None:
+            self.declared, self.positional, self.keyword = "*args, **kwargs", "(*args,)", "kwargs"
+            self.key = "args if not kwargs else {'args': args, 'kwargs': kwargs}"
+            self.single = self.plain = None
+            self.defaults: Any = None
+            self.keyword_defaults: Any = None
+            return
+        names = code.co_varnames
+        count, named_only = code.co_argcount, code.co_kwonlyargcount
+        free, only = names[:count], names[count : count + named_only]
+        rest = list(names[count + named_only :])
+        star = rest.pop(0) if code.co_flags & CO_VARARGS else None
+        stars = rest.pop(0) if code.co_flags & CO_VARKEYWORDS else None
+        self.defaults, self.keyword_defaults = function.__defaults__, function.__kwdefaults__
+        self.declared = ", ".join(self._declare(code.co_posonlyargcount, free, star, only, stars))
+        self.positional = "(" + "".join(f"{name}, " for name in free) + (f"*{star}" if star else "") + ")"
+        pairs = [f"{name!r}: {name}" for name in only] + ([f"**{stars}"] if stars else [])
+        self.keyword = "{" + ", ".join(pairs) + "}"
+        every = [*free, *([star] if star else []), *only, *([stars] if stars else [])]
+        self.single = every[0] if len(every) == 1 and not star and not stars else None
+        self.key = self.single or "(" + "".join(f"{name}, " for name in every) + ")"
+        # a tuple or dict among the parts is looked up in its canonical form
+        self.plain = None if star or stars or not every else [*every]
+
+    def _declare(self, posonly: int, free: Any, star: str | None, only: Any, stars: str | None) -> list[str]:
+        first_default = len(free) - len(self.defaults or ())
+        found = []
+        for number, name in enumerate(free):
+            found.append(f"{name}=None" if number >= first_default else name)
+            if number + 1 == posonly:
+                found.append("/")
+        if star:
+            found.append(f"*{star}")
+        elif only:
+            found.append("*")
+        found += [f"{name}=None" if name in (self.keyword_defaults or {}) else name for name in only]
+        if stars:
+            found.append(f"**{stars}")
+        return found
+
+
+def make_wrapper(
+    function: Any,
+    memory: Memory | None,
+    slow: Callable[[Any, tuple[Any, ...], dict[str, Any]], Any],
+    *,
+    awaits: bool,
+    key_function: Callable[..., Any] | None = None,
+) -> Any:
+    """memory: None when each hit must take the slow way, slow(key, args, kwargs)."""
+    parameters = Parameters(function)
+    key = parameters.key
+    if key_function is not None:
+        key = f"_key_of(*{parameters.positional}, **{parameters.keyword})"
+    lines = [f"{'async ' if awaits else ''}def wrapper({parameters.declared}):"]
+    if memory is not None and (key_function is not None or parameters.single):
+        lines += [f"    _the_key = {key}", "    if type(_the_key) is str or type(_the_key) is int:"]
+        lines.append(HIT.format(place="_the_key").rstrip())
+        key = "_the_key"
+    elif memory is not None and parameters.plain and len(parameters.plain) <= 8:
+        test = " and ".join(f"type({name}) in _plain" for name in parameters.plain)
+        lines += [f"    if {test}:", HIT.format(place=key).rstrip()]
+    call = f"_slow({key}, {parameters.positional}, {parameters.keyword})"
+    lines.append(f"    return {'await ' if awaits else ''}{call}")
+    names = ["_find", "_now", "_touch", "_touched", "_batch", "_drain", "_slow", "_key_of", "_plain"]
+    body = "\n".join("    " + line for text in lines for line in text.split("\n"))
+    source = f"def make({', '.join(names)}):\n{body}\n    return wrapper\n"
+    scope: dict[str, Any] = {}
+    exec(compile(source, f"<libperf.cached {getattr(function, '__qualname__', function)!s}>", "exec"), scope)
+    hot = (None,) * 6
+    if memory is not None:
+        touched = memory.touched
+        hot = (memory.data.get, memory.clock.monotonic_ns, touched.append, touched, BATCH, memory.drain)  # type: ignore[assignment]
+    wrapper = scope["make"](*hot, slow, key_function, PLAIN_IN_TUPLES)
+    wrapper.__defaults__ = parameters.defaults
+    wrapper.__kwdefaults__ = parameters.keyword_defaults
+    return wrapper
