@@ -101,6 +101,9 @@ codec_module = Extension(
 disk_module = Extension(
     "libperf._disk",
     ["bindings/libperf/_disk.c"],
+memory_module = Extension(
+    "libperf._memory",
+    ["bindings/libperf/_memory.c"],
     depends=core_module.depends,
     include_dirs=INCLUDE,
     libraries=["perfcore"],
@@ -112,5 +115,6 @@ setup(
     version=VERSION,
     setup_requires=[] if shutil.which("cmake") else ["cmake>=3.25"],  # the build backend reports it as a requirement
     ext_modules=[core_module, scheduler_module, codec_module, disk_module],
+    ext_modules=[core_module, scheduler_module, codec_module, memory_module],
     cmdclass={"build_ext": BuildExt, "build_py": BuildPy},
 )

@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+from .._memory import Entry
 from .flights import Flight
 from .flow import MISSING, Ask, Flow
 from .freshness import EARLY, FRESH, STALE
-from .memory import Entry
 from .tier import Lease
 from .walk import POLL_FIRST, POLL_LAST
 
@@ -49,11 +49,11 @@ async def aobtain(flow: Flow, ask: Ask, factory: Factory) -> Any:
     """The value, computed if there is none."""
     if flow.tiers:
         flow.watch()
-    entry = flow.memory.data.get(ask.place)
+    entry = flow.memory.table.find(ask.place)
     if entry is not None:
         state = flow.state(entry)
         if state <= STALE:
-            flow.memory.touch(entry)
+            flow.memory.table.touch(entry)
             if state == EARLY:
                 entry = await _early(flow, ask, factory, entry)
             elif state == STALE:
@@ -119,7 +119,7 @@ async def _fetch(flow: Flow, ask: Ask, counted: bool = True) -> Entry | None:
 
 async def _fill(flow: Flow, ask: Ask, factory: Factory, spare: Entry | None, flight: Flight) -> Entry:
     """The leader's part: look once more, look in the other tiers, compute."""
-    entry = flow.memory.data.get(ask.place)
+    entry = flow.memory.table.find(ask.place)
     if entry is not None and flow.state(entry) <= EARLY:  # it landed since we looked
         return entry
     if not flow.tiers:

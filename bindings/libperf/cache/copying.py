@@ -13,7 +13,7 @@ from typing import Any
 
 from ..errors import InvalidError
 
-__all__ = ["copier"]
+__all__ = ["copied_types", "copier"]
 
 _ATOMS = (str, int, float, bool, complex, bytes, type(None), type(Ellipsis), range)
 _SHALLOW: dict[type, Callable[[Any], Any]] = {
@@ -51,3 +51,8 @@ def copier(way: str) -> Callable[[Any], Copier | None]:
         return _WAYS[way]
     except (KeyError, TypeError):
         raise InvalidError(f'copy={way!r}: use one of "none", "shallow", "deep"') from None
+
+
+def copied_types(way: str) -> frozenset[type] | None:
+    """The types that are copied; None: not known beforehand."""
+    return {"none": frozenset[type](), "shallow": frozenset(_SHALLOW)}.get(way)

@@ -8,7 +8,7 @@ STREAM_MAX items nothing is kept.
 import functools
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextvars import ContextVar
-from typing import Any, TypeVar, overload
+from typing import Any, TypeVar, cast, overload
 
 from ..errors import InvalidError
 from ..tracing import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR, CO_ITERABLE_COROUTINE, _code_flags, _is_method
@@ -133,7 +133,7 @@ class _Cached:
         self.flow: Flow = self.cache._flow
         if not self.shared and not callable(self.tags):
             self.cache._ask("", None, self.tags)  # whether they are tags, now and not in the first call
-        self.wrapper: Any = functools.wraps(function)(self._wrapper(_code_flags(function)))
+        self.wrapper = cast(Any, functools.wraps(function)(self._wrapper(_code_flags(function))))
         self.wrapper.cache = self.cache
         self.wrapper.cache_info = self.cache.cache_info
         self.wrapper.cache_clear = self._clear

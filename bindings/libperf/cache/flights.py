@@ -37,7 +37,7 @@ def _forget_in_child() -> None:
     global _lock
     _lock = threading.RLock()
     for flights in list(_all):
-        flights._table.clear()
+        flights.under_way.clear()
 
 
 os.register_at_fork(after_in_child=_forget_in_child)
@@ -151,7 +151,7 @@ class Flights:
     """
 
     def __init__(self, patience: float, clock: Clock) -> None:
-        self._table: dict[Any, Flight] = {}
+        self.under_way: dict[Any, Flight] = {}  # changed under the lock
         self._patience_ns = int(patience * 1e9)
         self._clock = clock
         self.typical_ns = 0.0
@@ -159,7 +159,7 @@ class Flights:
         _all.add(self)
 
     def __len__(self) -> int:
-        return len(self._table)
+        return len(self.under_way)
 
     def took(self, ns: int) -> None:
         """What computing took: a moving mean is what is usual."""
@@ -208,7 +208,7 @@ class Flights:
     def start(self, key: Any, labels: Iterable[int], loop: Any = None) -> Flight | None:
         """A flight to be led with lead() or alead(), by whoever it is given to; None: there is one already."""
         with _lock:
-            if key in self._table:
+            if key in self.under_way:
                 return None
             return self._new(key, labels, loop)
 
@@ -224,28 +224,28 @@ class Flights:
 
     def drop(self, key: Any) -> None:
         """What is being computed for this key is out of date: those who wait get it, nobody else does."""
-        if self._table:
+        if self.under_way:
             with _lock:
-                flight = self._table.pop(key, None)
+                flight = self.under_way.pop(key, None)
                 if flight is not None:
                     flight.dropped = True
 
     def drop_labels(self, labels: Iterable[int] | None) -> None:
         """The same for all flights with one of these labels; None: for all."""
-        if not self._table:
+        if not self.under_way:
             return
         wanted = None if labels is None else set(labels)
         with _lock:
-            for key, flight in list(self._table.items()):
+            for key, flight in list(self.under_way.items()):
                 if wanted is None or not wanted.isdisjoint(flight.labels):
                     flight.dropped = True
-                    del self._table[key]
+                    del self.under_way[key]
 
     # ---- under the lock ----
 
     def _new(self, key: Any, labels: Iterable[int], loop: Any) -> Flight:
         flight = Flight(key, labels, loop, self._clock.monotonic_ns() + self.patience_ns)
-        self._table[key] = flight
+        self.under_way[key] = flight
         self.started += 1
         return flight
 
@@ -253,7 +253,7 @@ class Flights:
         """A flight, and a waiter for it, or None for who is to lead it."""
         mine = _leading.get()
         with _lock:
-            flight = self._table.get(key)
+            flight = self.under_way.get(key)
             if flight is None:
                 return self._new(key, labels, loop), 0, None
             if _leads_back(flight, mine) or _blocks_its_loop(flight, loop):
@@ -302,8 +302,8 @@ class Flights:
             if flight.waiters.pop(0).wake(LEAD):
                 return
         flight.done = flight.dropped = True
-        if self._table.get(flight.key) is flight:
-            del self._table[flight.key]
+        if self.under_way.get(flight.key) is flight:
+            del self.under_way[flight.key]
 
     def _left(self, flight: Flight) -> float:
         return max(0.0, (flight.deadline_ns - self._clock.monotonic_ns()) / 1e9)
@@ -347,8 +347,8 @@ class Flights:
             if flight.done:
                 return
             flight.done, flight.result, flight.error = True, result, error
-            if self._table.get(flight.key) is flight:
-                del self._table[flight.key]
+            if self.under_way.get(flight.key) is flight:
+                del self.under_way[flight.key]
             waiters, flight.waiters = flight.waiters, []
             for waiter in waiters:
                 waiter.wake(LANDED)

@@ -5,18 +5,19 @@ walk itself is in walk.py for threads and in async_walk.py for tasks, step by st
 """
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from .._codec import weigh
+from .._memory import MISSING, Entry
 from ..errors import InvalidError
 from .clock import Clock
-from .copying import copier
+from .copying import copied_types, copier
 from .flights import Flight, Flights
-from .freshness import EARLY, FOREVER, FRESH, GONE, SPARE, STALE, Lifetime, early_from, is_early, later, state_at
+from .freshness import EARLY, FOREVER, FRESH, GONE, SPARE, STALE, Lifetime, early_from, is_early, later, state_at, to_ns
 from .keys import Key, label_of_namespace, label_of_scope, label_of_tag, make_key
-from .memory import UNBOUNDED, Entry, Life, Memory
+from .memory import UNBOUNDED, Life, Memory
 from .stats import Counts
 from .tier import Tier
 
@@ -30,14 +31,6 @@ ENTRY_BYTES = 240  # of an entry in memory, beside key and value
 # one that is looked up in memory by itself; the types are exact, so 1, 1.0 and True stay three keys
 PLAIN = (str, int)
 PLAIN_IN_TUPLES = frozenset((str, int, bytes, type(None)))
-
-
-class _Missing:
-    def __repr__(self) -> str:
-        return "MISSING"
-
-
-MISSING: Any = _Missing()
 
 
 class Failure:
@@ -77,6 +70,18 @@ class _Parts:
     parts: tuple[Any, ...]
 
 
+def _plain_ttl_ns(lifetime: Lifetime) -> int:
+    """-1: there is more to it than a time to live."""
+    if lifetime.ttl is None:
+        return FOREVER
+    windows = lifetime.stale_ttl or lifetime.stale_if_error
+    return -1 if windows or not lifetime.ttl else to_ns(lifetime.ttl)
+
+
+def _parts(key: Any) -> tuple[Any, ...]:
+    return key  # type: ignore[no-any-return]
+
+
 class Ask:
     """One key that is looked for or stored: where it lies in memory, and what else is known of it."""
 
@@ -106,7 +111,7 @@ class Flow:
     def __init__(
         self,
         *,
-        name: str,
+        counts: Counts,
         namespace: str,
         scope: Any,
         memory: Memory,
@@ -127,24 +132,24 @@ class Flow:
         self.lifetime = lifetime
         self.strict = strict
         self.clock = clock
-        self.counts = Counts(name)
+        self.counts = counts
         self.flights = Flights(patience, clock)
+        self.copy = copy
         self._copier = copier(copy)
         self._recheck = memory_ttl if any(tier.name == "redis" for tier in tiers) else None
         self.namespace_label = label_of_namespace(namespace)
+        self._scope_labels: tuple[int, ...] = () if scope is None else (label_of_scope(namespace, scope),)
         self.epoch = 0  # how often something was invalidated, here or elsewhere
         self._last_ms = 0  # the last invalidation's time: nothing begun later has an earlier one
         self._lock = threading.RLock()
-        memory.on_hits = lambda count: self.counts.add("memory.hits", count)
 
     # ---- keys ----
 
     def ask(self, key: object, scope: Any, tags: Iterable[str] = (), ttl: float | None = None) -> Ask:
         """scope: None where the cache's own is meant as well as where there is none"""
-        whose = self.scope if scope is None else scope
-        labels: tuple[int, ...] = ()
-        if whose is not None:
-            labels = (label_of_scope(self.namespace, whose),)
+        whose, labels = self.scope, self._scope_labels
+        if scope is not None:
+            whose, labels = scope, (label_of_scope(self.namespace, scope),)
         if tags:
             if isinstance(tags, str):
                 raise InvalidError(f"tags={tags!r} is one text: give a list, tags=[{tags!r}]")
@@ -154,15 +159,19 @@ class Flow:
     def place(self, key: object, scope: Any) -> Any:
         """What the memory tier looks a key up by: two keys have one place only if they are the same key."""
         kind = type(key)
-        if scope is None or scope == self.scope:
-            if kind in PLAIN or (kind is tuple and all(type(part) in PLAIN_IN_TUPLES for part in key)):  # type: ignore[attr-defined]
+        if scope is None or self._is_own(scope):
+            if kind in PLAIN or (kind is tuple and all(type(part) in PLAIN_IN_TUPLES for part in _parts(key))):
                 return key
+            scope = None
         try:
             return make_key(self.namespace, self.scope if scope is None else scope, key).full
         except TypeError:
             if self.tiers or kind is not tuple:
                 raise
-            return _Parts(scope, tuple(self._part(part) for part in key))  # type: ignore[attr-defined]
+            return _Parts(scope, tuple(self._part(part) for part in _parts(key)))
+
+    def _is_own(self, scope: Any) -> bool:
+        return type(scope) is type(self.scope) and bool(scope == self.scope)
 
     def _part(self, part: object) -> Any:
         if type(part) in PLAIN_IN_TUPLES:
@@ -180,12 +189,14 @@ class Flow:
 
     def state(self, entry: Entry) -> int:
         """FRESH to GONE, now."""
-        if entry.check_ns is None:
+        if entry.check_ns == FOREVER:
             return FRESH
         now_ns = self.clock.monotonic_ns()
         if now_ns < entry.check_ns:
             return FRESH
         life = entry.life
+        if life is None:
+            return GONE
         if now_ns >= life.recheck_ns:
             return SPARE if now_ns < life.expires_ns else GONE
         state = state_at(now_ns, life.fresh_ns, life.stale_ns, life.expires_ns)
@@ -208,10 +219,12 @@ class Flow:
 
     def _entry(self, ask: Ask, value: Any, life: Life) -> Entry:
         copy = self._copier(value)
+        check_ns = 0
         if copy is not None:
-            return Entry(ask.place, copy(value), 0, life)
-        check_ns = min(early_from(life.fresh_ns, life.compute_ns, self.lifetime.beta), life.recheck_ns)
-        return Entry(ask.place, value, check_ns if check_ns < FOREVER else None, life)
+            value = copy(value)
+        else:
+            check_ns = min(early_from(life.fresh_ns, life.compute_ns, self.lifetime.beta), life.recheck_ns)
+        return self.memory.entry(ask.place, value, check_ns, life, bool(life.labels or life.digest))
 
     def _keep(self, entry: Entry) -> None:
         weight = 1
@@ -221,9 +234,9 @@ class Flow:
 
     def look(self, ask: Ask) -> Entry | None:
         """What memory has, if it may be given out."""
-        entry = self.memory.data.get(ask.place)
+        entry = self.memory.table.find(ask.place)
         if entry is not None and self.state(entry) <= STALE and type(entry.value) is not Failure:
-            self.memory.touch(entry)
+            self.memory.table.touch(entry)
             return entry
         self.counts.add("memory.misses")
         return None
@@ -323,7 +336,8 @@ class Flow:
         seconds = self.lifetime.negative_ttl
         if seconds and (flight is None or not flight.dropped):
             until_ns = later(now_ns, seconds)
-            self._keep(Entry(ask.place, Failure(error), 0, Life(until_ns, until_ns, until_ns, labels=ask.labels)))
+            life = Life(until_ns, until_ns, until_ns, labels=ask.labels)
+            self._keep(self.memory.entry(ask.place, Failure(error), 0, life, bool(ask.labels)))
         return None
 
     def begin_ms(self) -> int:
@@ -384,6 +398,29 @@ class Flow:
             self.delete(ask)
         else:
             self.store(ask, value, self.begin_ms(), 0)
+
+    def plain_setter(self) -> Callable[[Any, object], bool] | None:
+        """A way to set a plain key to a value with no more than an end, in memory only; None: there is none. What it
+        returns says whether that was enough. One function, for it is most of what set() costs."""
+        ttl_ns = _plain_ttl_ns(self.lifetime)
+        copied = copied_types(self.copy)
+        if self.tiers or self.scope is not None or ttl_ns < 0 or copied is None:
+            return None
+        set_in_table, unlist, flights = self.memory.table.set, self.memory.unlist, self.flights
+        jitter, weighed = self.lifetime.jitter, self.memory.max_weight > 0
+
+        def set_plain(key: Any, value: object) -> bool:
+            if type(value) in copied:
+                return False
+            if flights.under_way:
+                flights.drop(key)
+            weight = ENTRY_BYTES + weigh(key) + weigh(value) if weighed else 1
+            gone = set_in_table(key, value, ttl_ns, jitter, weight)
+            if gone:
+                unlist(gone)
+            return True
+
+        return set_plain
 
     def delete(self, ask: Ask) -> None:
         self.forget([ask])

@@ -54,7 +54,7 @@ class Counts:
     def add(self, what: str, amount: int = 1) -> None:
         with self._lock:
             self._counts[what] = self._counts.get(what, 0) + amount
-        lib.perf_metric_add(self._number(Kind.COUNTER, what), amount)
+        lib.perf_metric_add(self.number(Kind.COUNTER, what), amount)
 
     def raise_to(self, what: str, total: int) -> None:
         """Somebody else counts it; this is where he is."""
@@ -63,13 +63,13 @@ class Counts:
             if amount > 0:
                 self._counts[what] = total
         if amount > 0:
-            lib.perf_metric_add(self._number(Kind.COUNTER, what), amount)
+            lib.perf_metric_add(self.number(Kind.COUNTER, what), amount)
 
     def set(self, what: str, value: float) -> None:
-        lib.perf_metric_set(self._number(Kind.GAUGE, what), value)
+        lib.perf_metric_set(self.number(Kind.GAUGE, what), value)
 
     def time(self, what: str, ns: int) -> None:
-        lib.perf_metric_record(self._number(Kind.TIMING, what), max(0, ns))
+        lib.perf_metric_record(self.number(Kind.TIMING, what), max(0, ns))
         with self._lock:
             times = self._times.get(what)
             if times is None:
@@ -85,7 +85,7 @@ class Counts:
                 for q in PERCENTILES
             }
 
-    def _number(self, kind: Kind, what: str) -> int:
+    def number(self, kind: Kind, what: str) -> int:
         number = self._series.get(what)
         if number is None:
             number = self._series[what] = intern(kind, f"cache.{self._name}.{what}")

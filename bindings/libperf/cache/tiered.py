@@ -7,6 +7,7 @@ from typing import Any, Final, Self, TypeVar, overload
 
 from .._core import lib
 from ..errors import ClosedError, InvalidError
+from ..names import Kind
 from . import walk
 from .clock import Clock
 from .flow import MISSING, Ask, Flow
@@ -14,7 +15,7 @@ from .freshness import Lifetime, check_seconds
 from .keys import label_of_scope, label_of_tag
 from .memory import MAX_ENTRIES, Memory
 from .sizes import parse_bytes
-from .stats import CacheInfo, gather
+from .stats import CacheInfo, Counts, gather
 from .tier import Tier
 from .values import Values
 
@@ -110,14 +111,15 @@ class TieredCache:
         lifetime = Lifetime(ttl, stale_ttl, stale_if_error, negative_ttl, jitter, beta)
         clock = clock or Clock()
         self.name = name or namespace
+        counts = Counts(self.name)
         self._closed = False
         self._owned: list[Tier] = []
         tiers = self._open_tiers(disk, redis)
         self._flow = Flow(
-            name=self.name,
             namespace=namespace,
             scope=scope,
-            memory=Memory(entries, weight, clock, POLICIES[policy]),
+            memory=Memory(entries, weight, clock, POLICIES[policy], series=counts.number(Kind.COUNTER, "memory.hits")),
+            counts=counts,
             tiers=tiers,
             values=_values(tiers, compression_threshold),
             lifetime=lifetime,
@@ -127,6 +129,9 @@ class TieredCache:
             patience=check_seconds(patience, "patience"),
             clock=clock,
         )
+        # where nothing but memory can have it, and nothing but memory is to hear of it
+        self._get: Callable[[Any], Any] | None = None if tiers else self._flow.memory.table.get
+        self._set = self._flow.plain_setter()
         weakref.finalize(self, _finish, self._flow.memory, self._owned)
 
     def _open_tiers(self, disk: Any, redis: Any) -> tuple[Tier, ...]:
@@ -168,6 +173,10 @@ class TieredCache:
     def get(self, key: object, default: D, *, scope: Any = None) -> Any | D: ...
     def get(self, key: object, default: Any = None, *, scope: Any = None) -> Any:
         """The value, or `default`: None as a value and no value differ by it. Raises only for a key without a form."""
+        if scope is None and self._get is not None and (type(key) is str or type(key) is int):
+            found = self._get(key)
+            if found is not MISSING:
+                return found
         found = walk.find(self._flow, self._ask(key, scope))
         return default if found is MISSING else found
 
@@ -181,7 +190,9 @@ class TieredCache:
         scope: Any = None,
     ) -> None:
         """ttl: seconds; None: for ever; 0: not at all, and what was there is gone."""
-        self._flow.set(self._ask(key, scope, tags, ttl), value)
+        plain = ttl is DEFAULT and scope is None and not tags and (type(key) is str or type(key) is int)
+        if not plain or self._set is None or not self._set(key, value):
+            self._flow.set(self._ask(key, scope, tags, ttl), value)
 
     def get_or_set(
         self,
@@ -335,7 +346,7 @@ class TieredCache:
 
     def flush(self, timeout: float | None = None) -> None:
         """Wait until the shared tiers have written what they were given."""
-        self._flow.memory.drain()
+        self._flow.memory.table.stats()  # tells the segment of the last hits
         for tier in self._flow.tiers:
             tier.flush(timeout)
 
@@ -348,7 +359,7 @@ class TieredCache:
         """Write what is left and let go of it. Tiers that were given to the cache stay open. Closing twice is allowed."""
         if not self._closed:
             self.flush(5.0)
-            self._closed = True
+            self._closed, self._get, self._set = True, None, None
             self._flow.memory.clear()
             _close_all(self._owned)
 
@@ -395,7 +406,7 @@ def _values(tiers: tuple[Tier, ...], threshold: int | None) -> Values | None:
 
 def _finish(memory: Memory, tiers: list[Tier]) -> None:
     """At the end of the cache, or of the program."""
-    memory.drain()
+    memory.table.stats()  # tells the segment of the last hits
     _close_all(tiers)
 
 

@@ -4,12 +4,12 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from .._memory import Entry
 from ..errors import InvalidError
 from . import background
 from .flights import Flight
 from .flow import MISSING, Ask, Flow
 from .freshness import EARLY, FRESH, STALE
-from .memory import Entry
 from .tier import Lease
 
 __all__ = ["find", "find_many", "obtain"]
@@ -50,11 +50,11 @@ def obtain(flow: Flow, ask: Ask, factory: Factory) -> Any:
     """The value, computed if there is none."""
     if flow.tiers:
         flow.watch()
-    entry = flow.memory.data.get(ask.place)
+    entry = flow.memory.table.find(ask.place)
     if entry is not None:
         state = flow.state(entry)
         if state <= STALE:
-            flow.memory.touch(entry)
+            flow.memory.table.touch(entry)
             if state == EARLY:
                 entry = _early(flow, ask, factory, entry)
             elif state == STALE:
@@ -109,7 +109,7 @@ def _renew(flow: Flow, ask: Ask, factory: Factory, entry: Entry, flight: Flight)
 
 def _fill(flow: Flow, ask: Ask, factory: Factory, spare: Entry | None, flight: Flight) -> Entry:
     """The leader's part: look once more, look in the other tiers, compute."""
-    entry = flow.memory.data.get(ask.place)
+    entry = flow.memory.table.find(ask.place)
     if entry is not None and flow.state(entry) <= EARLY:  # it landed since we looked
         return entry
     if not flow.tiers:

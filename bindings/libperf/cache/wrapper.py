@@ -5,12 +5,8 @@ a wrong call is a TypeError as before. For `def user(name, lang="en")` the sourc
 
     def wrapper(name, lang=None):
         if type(name) in plain and type(lang) in plain:
-            key = (name, lang)
-            entry = find(key)
-            if entry is not None and ((check := entry.check_ns) is None or now() < check):
-                touch(entry.slot)
-                if len(touched) > batch: drain()
-                return entry.value
+            value = get((name, lang))
+            if value is not missing: return value
         return slow((name, lang), (name, lang), {})
 
 The key of a single parameter is the argument itself, of several ones their tuple; of a callable whose parameters cannot be
@@ -21,20 +17,17 @@ import types
 from collections.abc import Callable
 from typing import Any
 
-from .flow import PLAIN_IN_TUPLES
-from .memory import BATCH, Memory
+from .flow import MISSING, PLAIN_IN_TUPLES
+from .memory import Memory
 
 __all__ = ["Parameters", "make_wrapper"]
 
 CO_VARARGS, CO_VARKEYWORDS = 0x04, 0x08
 
 HIT = """\
-        entry = _find({place})
-        if entry is not None and ((check := entry.check_ns) is None or _now() < check):
-            _touch(entry.slot)
-            if len(_touched) > _batch:
-                _drain()
-            return entry.value
+        value = _get({place})
+        if value is not _missing:
+            return value
 """
 
 
@@ -108,16 +101,13 @@ def make_wrapper(
         lines += [f"    if {test}:", HIT.format(place=key).rstrip()]
     call = f"_slow({key}, {parameters.positional}, {parameters.keyword})"
     lines.append(f"    return {'await ' if awaits else ''}{call}")
-    names = ["_find", "_now", "_touch", "_touched", "_batch", "_drain", "_slow", "_key_of", "_plain"]
+    names = ["_get", "_missing", "_slow", "_key_of", "_plain"]
     body = "\n".join("    " + line for text in lines for line in text.split("\n"))
     source = f"def make({', '.join(names)}):\n{body}\n    return wrapper\n"
     scope: dict[str, Any] = {}
     exec(compile(source, f"<libperf.cached {getattr(function, '__qualname__', function)!s}>", "exec"), scope)
-    hot = (None,) * 6
-    if memory is not None:
-        touched = memory.touched
-        hot = (memory.data.get, memory.clock.monotonic_ns, touched.append, touched, BATCH, memory.drain)  # type: ignore[assignment]
-    wrapper = scope["make"](*hot, slow, key_function, PLAIN_IN_TUPLES)
+    get = memory.table.get if memory is not None else None
+    wrapper = scope["make"](get, MISSING, slow, key_function, PLAIN_IN_TUPLES)
     wrapper.__defaults__ = parameters.defaults
     wrapper.__kwdefaults__ = parameters.keyword_defaults
     return wrapper
