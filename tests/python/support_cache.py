@@ -54,6 +54,7 @@ class SmallTier:
         self.others: list[SmallTier] = store.others if store else []
         self.others.append(self)
         self.news: list[bytes] | None = []
+        self.change_word = [0]
         self.down = False
         self.asked = self.puts = self.closed = 0
 
@@ -81,6 +82,7 @@ class SmallTier:
     def _tell(self, digest: bytes | None) -> None:
         for other in self.others:
             if other is not self:
+                other.change_word[0] += 1
                 if digest is None or other.news is None:
                     other.news = None
                 else:

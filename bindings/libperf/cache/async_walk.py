@@ -179,7 +179,7 @@ async def _compute(flow: Flow, ask: Ask, factory: Factory, spare: Entry | None, 
 
 
 async def adelete(flow: Flow, ask: Ask) -> None:
-    flow.forget([ask])
+    flow.forget(ask)
     for tier in flow.tiers:
         await tier.adelete([ask.full])
 

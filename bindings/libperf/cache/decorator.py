@@ -142,17 +142,16 @@ class _Cached:
         )
 
     def _wrapper(self, flags: int) -> Any:
-        fast = not self.flow.tiers and not self.shared and self.scope_of is None
-        memory = self.flow.memory if fast else None
+        flow = self.flow if not self.shared and self.scope_of is None else None
         if flags & CO_ITERABLE_COROUTINE:
             raise TypeError(f"@libperf.cached: {self.name} is a generator made a coroutine; write it as `async def`")
         if flags & CO_COROUTINE:
-            return make_wrapper(self.function, memory, self._acall, awaits=True, key_function=self.key_function)
+            return make_wrapper(self.function, flow, self._acall, awaits=True, key_function=self.key_function)
         if flags & (CO_GENERATOR | CO_ASYNC_GENERATOR):
             ask = make_wrapper(self.function, None, self._ask, awaits=False, key_function=self.key_function)
             stream = _stream if flags & CO_GENERATOR else _async_stream
             return stream(self.function, self.flow, ask)
-        return make_wrapper(self.function, memory, self._call, awaits=False, key_function=self.key_function)
+        return make_wrapper(self.function, flow, self._call, awaits=False, key_function=self.key_function)
 
     def _full_key(self, key: object) -> object:
         return (self.name, key) if self.shared else key

@@ -21,7 +21,7 @@ from typing import Any
 
 from .clock import Clock
 
-__all__ = ["Flight", "Flights"]
+__all__ = ["Flight", "Flights", "running_loop"]
 
 LANDED, LEAD = "landed", "lead"
 
@@ -43,7 +43,7 @@ def _forget_in_child() -> None:
 os.register_at_fork(after_in_child=_forget_in_child)
 
 
-def _loop_here() -> Any:
+def running_loop() -> Any:
     """The event loop that runs in this thread; None: none does. Does not import asyncio."""
     asyncio = sys.modules.get("asyncio")
     running = getattr(asyncio, "_get_running_loop", None)
@@ -118,7 +118,7 @@ class _Task(_Waiter):
 
     def __init__(self) -> None:
         super().__init__()
-        self._loop = _loop_here()
+        self._loop = running_loop()
         self._future: Any = self._loop.create_future()
 
     def _open(self) -> None:
@@ -126,7 +126,7 @@ class _Task(_Waiter):
             self._future.set_result(None)
 
     def _wake(self) -> bool:
-        if _loop_here() is self._loop:
+        if running_loop() is self._loop:
             self._open()
         else:
             try:
@@ -191,7 +191,7 @@ class Flights:
     async def afly(self, key: Any, labels: Iterable[int], work: Callable[[Flight], Awaitable[Any]]) -> Any:
         """The same in a task."""
         while True:
-            flight, turn, waiter = self._board(key, labels, _Task, _loop_here())
+            flight, turn, waiter = self._board(key, labels, _Task, running_loop())
             if waiter is None:
                 return await self._alead(flight, turn, work)
             try:
@@ -376,7 +376,7 @@ def _leads_back(flight: Flight, mine: tuple[Flight, ...]) -> bool:
 
 
 def _blocks_its_loop(flight: Flight, loop: Any) -> bool:
-    return loop is None and flight.loop is not None and flight.loop is _loop_here()
+    return loop is None and flight.loop is not None and flight.loop is running_loop()
 
 
 def _outcome(flight: Flight) -> Any:

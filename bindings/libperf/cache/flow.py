@@ -12,6 +12,7 @@ from typing import Any
 from .._codec import weigh
 from .._memory import MISSING, Entry
 from ..errors import InvalidError
+from . import background
 from .clock import Clock
 from .copying import copied_types, copier
 from .flights import Flight, Flights
@@ -26,6 +27,9 @@ __all__ = ["MISSING", "Ask", "Failure", "Flow"]
 FOREVER_MS = 2**64 - 1
 # Beside a computing that takes less, asking other processes first would cost more than computing twice.
 LEASE_FROM_NS = 5_000_000
+# By how much the clocks of machines may differ. What was begun later than that from now is of a time that the clock was
+# put back from, and how old it is nobody knows.
+SKEW_MS = 10_000
 ENTRY_BYTES = 240  # of an entry in memory, beside key and value
 
 # one that is looked up in memory by itself; the types are exact, so 1, 1.0 and True stay three keys
@@ -127,6 +131,7 @@ class Flow:
         self.namespace = namespace
         self.scope = scope
         self.memory = memory
+        self.seen: list[Any] = [None] * len(tiers)  # change words of the tiers
         self.tiers = tiers
         self.values = values
         self.lifetime = lifetime
@@ -141,6 +146,7 @@ class Flow:
         self._scope_labels: tuple[int, ...] = () if scope is None else (label_of_scope(namespace, scope),)
         self.epoch = 0  # how often something was invalidated, here or elsewhere
         self._last_ms = 0  # the last invalidation's time: nothing begun later has an earlier one
+        self._latest_ms = 0  # of all that was begun, as far as we know: it is older than an invalidation now
         self._lock = threading.RLock()
 
     # ---- keys ----
@@ -245,7 +251,11 @@ class Flow:
 
     def watch(self) -> None:
         """Let go of what other processes changed; before memory is looked at."""
-        for tier in self.tiers:
+        for number, tier in enumerate(self.tiers):
+            word = tier.change_word[0]
+            if word == self.seen[number]:
+                continue
+            self.seen[number] = word  # before asking: what comes meanwhile is seen next time
             changed = tier.changed()
             if changed is None:
                 self.epoch += 1
@@ -261,16 +271,17 @@ class Flow:
         if found is None:
             self.counts.add("errors")
             return None
+        self._latest_ms = max(self._latest_ms, found.created_ms)
         now_ns, wall_ms = self.clock.monotonic_ns(), self.clock.wall_ms()
 
         def at(ms: int) -> int:
             if ms >= FOREVER_MS:
                 return FOREVER
-            left_ms = min(ms - wall_ms, ms - found.created_ms)  # a clock that was put back gives no time
+            left_ms = min(ms - wall_ms, ms - found.created_ms)
             return min(FOREVER, now_ns + int(left_ms) * 1_000_000)
 
         fresh_ns, expires_ns = at(found.fresh_ms), at(found.expires_ms)
-        if now_ns >= expires_ns:
+        if now_ns >= expires_ns or found.created_ms > wall_ms + SKEW_MS:
             return None
         life = Life(
             fresh_ns=fresh_ns,
@@ -342,7 +353,9 @@ class Flow:
 
     def begin_ms(self) -> int:
         """The time at which computing begins: later than what was invalidated before, whatever the clock says."""
-        return max(self.clock.wall_ms(), self._last_ms + 1)
+        begun_ms = max(self.clock.wall_ms(), self._last_ms + 1)
+        self._latest_ms = max(self._latest_ms, begun_ms)
+        return begun_ms
 
     def store(self, ask: Ask, value: Any, begun_ms: int, compute_ns: int, flight: Flight | None = None) -> Entry:
         """Into memory, and behind the caller's back into the shared tiers."""
@@ -384,20 +397,32 @@ class Flow:
             )
         except (TypeError, ValueError, RecursionError):  # no form as bytes: it stays in memory
             self.counts.add("unstorable")
-            for tier in self.tiers:  # what lies there is older
-                tier.delete([ask.full])
+            background.submit(lambda: self._delete_in_tiers(ask.full))  # what lies there is older
             if self.strict:
                 raise
             return
         for tier in self.tiers:
             tier.put(ask.full, packed)
 
+    def _delete_in_tiers(self, key: Key) -> None:
+        for tier in self.tiers:
+            tier.delete([key])
+
     def set(self, ask: Ask, value: Any) -> None:
         self.flights.drop(ask.place)
-        if ask.ttl == 0:
-            self.delete(ask)
-        else:
-            self.store(ask, value, self.begin_ms(), 0)
+        self.store(ask, value, self.begin_ms(), 0)
+
+    def plain_getter(self) -> Callable[[Any], Any]:
+        """A way to look a plain key up in memory: the value, if it needs no closer look, or MISSING."""
+        get, watch = self.memory.table.get, self.watch
+        if not self.tiers:
+            return get
+
+        def get_plain(key: Any) -> Any:
+            watch()
+            return get(key)
+
+        return get_plain
 
     def plain_setter(self) -> Callable[[Any, object], bool] | None:
         """A way to set a plain key to a value with no more than an end, in memory only; None: there is none. What it
@@ -423,16 +448,15 @@ class Flow:
         return set_plain
 
     def delete(self, ask: Ask) -> None:
-        self.forget([ask])
-        for tier in self.tiers:
-            tier.delete([ask.full])
+        self.forget(ask)
+        if self.tiers:
+            self._delete_in_tiers(ask.full)
 
-    def forget(self, asks: Iterable[Ask]) -> None:
+    def forget(self, ask: Ask) -> None:
         """In this process: what there is, and what is being computed."""
         self.epoch += 1
-        for ask in asks:
-            self.flights.drop(ask.place)
-            self.memory.remove(ask.place)
+        self.flights.drop(ask.place)
+        self.memory.remove(ask.place)
 
     def invalidate(self, labels: list[int]) -> None:
         now_ms = self.invalidated(labels)
@@ -448,7 +472,7 @@ class Flow:
         """In this process, None: all labels.  The time up to which nothing that was begun is valid."""
         with self._lock:
             self.epoch += 1
-            self._last_ms = now_ms = max(self.clock.wall_ms(), self._last_ms + 1)
+            self._last_ms = now_ms = max(self.clock.wall_ms(), self._last_ms + 1, self._latest_ms)
         self.flights.drop_labels(labels)
         if labels is None:
             self.memory.clear()

@@ -5,7 +5,7 @@ times, labels and checksum; a tier gives out only those that are whole, valid no
 """
 
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from .keys import Key
 
@@ -21,6 +21,7 @@ class Lease(Protocol):
 @runtime_checkable
 class Tier(Protocol):
     name: str
+    change_word: Any  # change_word[0] stands still as long as changed() has nothing to tell
 
     def get(self, key: Key) -> bytes | None: ...
     def get_many(self, keys: Sequence[Key]) -> list[bytes | None]: ...

@@ -8,8 +8,9 @@ from typing import Any, Final, Self, TypeVar, overload
 from .._core import lib
 from ..errors import ClosedError, InvalidError
 from ..names import Kind
-from . import walk
+from . import background, walk
 from .clock import Clock
+from .flights import running_loop
 from .flow import MISSING, Ask, Flow
 from .freshness import Lifetime, check_seconds
 from .keys import label_of_scope, label_of_tag
@@ -129,8 +130,8 @@ class TieredCache:
             patience=check_seconds(patience, "patience"),
             clock=clock,
         )
-        # where nothing but memory can have it, and nothing but memory is to hear of it
-        self._get: Callable[[Any], Any] | None = None if tiers else self._flow.memory.table.get
+        # for plain keys; None: it takes more
+        self._get: Callable[[Any], Any] | None = self._flow.plain_getter()
         self._set = self._flow.plain_setter()
         weakref.finalize(self, _finish, self._flow.memory, self._owned)
 
@@ -192,7 +193,11 @@ class TieredCache:
         """ttl: seconds; None: for ever; 0: not at all, and what was there is gone."""
         plain = ttl is DEFAULT and scope is None and not tags and (type(key) is str or type(key) is int)
         if not plain or self._set is None or not self._set(key, value):
-            self._flow.set(self._ask(key, scope, tags, ttl), value)
+            ask = self._ask(key, scope, tags, ttl)
+            if ask.ttl == 0:
+                self._flow.delete(ask)
+            else:
+                self._flow.set(ask, value)
 
     def get_or_set(
         self,
@@ -275,7 +280,13 @@ class TieredCache:
         tags: Iterable[str] = (),
         scope: Any = None,
     ) -> None:
-        self.set(key, value, ttl, tags=tags, scope=scope)  # tiers write behind
+        ask = self._ask(key, scope, tags, ttl)
+        if ask.ttl == 0:
+            from .async_walk import adelete
+
+            await adelete(self._flow, ask)
+        else:
+            self._flow.set(ask, value)  # tiers write behind
 
     async def aget_or_set(
         self,
@@ -315,7 +326,9 @@ class TieredCache:
         tags: Iterable[str] = (),
         scope: Any = None,
     ) -> None:
-        self.set_many(values, ttl, tags=tags, scope=scope)
+        tags = tuple(tags) if not isinstance(tags, str) else tags
+        for key, value in values.items() if isinstance(values, Mapping) else values:
+            await self.aset(key, value, ttl, tags=tags, scope=scope)
 
     async def ainvalidate(self, *, tag: str | None = None, scope: Any = None) -> None:
         from .async_walk import ainvalidate
@@ -395,13 +408,26 @@ def _values(tiers: tuple[Tier, ...], threshold: int | None) -> Values | None:
         return None
 
     def find(id: int) -> bytes | None:
-        return next((found for tier in tiers if (found := tier.dictionary(id)) is not None), None)
+        if running_loop() is None:
+            return next((found for tier in tiers if (found := tier.dictionary(id)) is not None), None)
+        near = next((found for tier in tiers if tier.name == "disk" and (found := tier.dictionary(id))), None)
+        if near is None:  # a loop does not wait for Redis: this one is a miss, and the next one is not
+            background.submit(lambda: fetch(id))
+        return near
+
+    def fetch(id: int) -> None:
+        for tier in tiers:
+            dictionary = tier.dictionary(id)
+            if dictionary is not None:
+                values.compression.add(dictionary)
+                return
 
     def keep(id: int, dictionary: bytes) -> None:
         for tier in tiers:
             tier.put_dictionary(id, dictionary)
 
-    return Values(threshold, find_dictionary=find, keep_dictionary=keep)
+    values = Values(threshold, find_dictionary=find, keep_dictionary=keep)
+    return values
 
 
 def _finish(memory: Memory, tiers: list[Tier]) -> None:

@@ -17,16 +17,16 @@ import types
 from collections.abc import Callable
 from typing import Any
 
-from .flow import MISSING, PLAIN_IN_TUPLES
-from .memory import Memory
+from .flow import MISSING, PLAIN_IN_TUPLES, Flow
 
 __all__ = ["Parameters", "make_wrapper"]
 
 CO_VARARGS, CO_VARKEYWORDS = 0x04, 0x08
 
 HIT = """\
-        value = _get({place})
-        if value is not _missing:
+    if {test}:
+        value = libperf_get({place})
+        if value is not libperf_missing:
             return value
 """
 
@@ -80,34 +80,51 @@ class Parameters:
 
 def make_wrapper(
     function: Any,
-    memory: Memory | None,
+    flow: Flow | None,
     slow: Callable[[Any, tuple[Any, ...], dict[str, Any]], Any],
     *,
     awaits: bool,
     key_function: Callable[..., Any] | None = None,
 ) -> Any:
-    """memory: None when each hit must take the slow way, slow(key, args, kwargs)."""
+    """slow(key, args, kwargs) is what the wrapper ends in; flow: whose memory it looks into before, None: none."""
     parameters = Parameters(function)
     key = parameters.key
     if key_function is not None:
-        key = f"_key_of(*{parameters.positional}, **{parameters.keyword})"
+        key = f"libperf_key_of(*{parameters.positional}, **{parameters.keyword})"
     lines = [f"{'async ' if awaits else ''}def wrapper({parameters.declared}):"]
-    if memory is not None and (key_function is not None or parameters.single):
-        lines += [f"    _the_key = {key}", "    if type(_the_key) is str or type(_the_key) is int:"]
-        lines.append(HIT.format(place="_the_key").rstrip())
-        key = "_the_key"
-    elif memory is not None and parameters.plain and len(parameters.plain) <= 8:
-        test = " and ".join(f"type({name}) in _plain" for name in parameters.plain)
-        lines += [f"    if {test}:", HIT.format(place=key).rstrip()]
-    call = f"_slow({key}, {parameters.positional}, {parameters.keyword})"
+    unchanged = ""
+    if flow is not None:
+        unchanged = "".join(
+            f" and libperf_tiers[{n}].change_word[0] == libperf_seen[{n}]" for n in range(len(flow.tiers))
+        )
+    if flow is not None and (key_function is not None or parameters.single):
+        lines.append(f"    libperf_key = {key}")
+        lines.append(
+            HIT.format(
+                test=f"(type(libperf_key) is str or type(libperf_key) is int){unchanged}", place="libperf_key"
+            ).rstrip()
+        )
+        key = "libperf_key"
+    elif flow is not None and parameters.plain and len(parameters.plain) <= 8:
+        test = " and ".join(f"type({name}) in libperf_plain" for name in parameters.plain)
+        lines.append(HIT.format(test=test + unchanged, place=key).rstrip())
+    call = f"libperf_slow({key}, {parameters.positional}, {parameters.keyword})"
     lines.append(f"    return {'await ' if awaits else ''}{call}")
-    names = ["_get", "_missing", "_slow", "_key_of", "_plain"]
+    names = [
+        "libperf_get",
+        "libperf_missing",
+        "libperf_slow",
+        "libperf_key_of",
+        "libperf_plain",
+        "libperf_tiers",
+        "libperf_seen",
+    ]
     body = "\n".join("    " + line for text in lines for line in text.split("\n"))
     source = f"def make({', '.join(names)}):\n{body}\n    return wrapper\n"
     scope: dict[str, Any] = {}
     exec(compile(source, f"<libperf.cached {getattr(function, '__qualname__', function)!s}>", "exec"), scope)
-    get = memory.table.get if memory is not None else None
-    wrapper = scope["make"](get, MISSING, slow, key_function, PLAIN_IN_TUPLES)
+    hot = (flow.memory.table.get, flow.tiers, flow.seen) if flow is not None else (None, (), [])
+    wrapper = scope["make"](hot[0], MISSING, slow, key_function, PLAIN_IN_TUPLES, *hot[1:])
     wrapper.__defaults__ = parameters.defaults
     wrapper.__kwdefaults__ = parameters.keyword_defaults
     return wrapper
