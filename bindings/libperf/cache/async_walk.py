@@ -128,7 +128,7 @@ async def _fill(flow: Flow, ask: Ask, factory: Factory, spare: Entry | None, fli
     if found is not None:
         return found
     lease = None
-    if flow.worth_a_lease():
+    if not flight.alone and flow.worth_a_lease():
         found, lease = await _take_lease(flow, ask)
         if found is not None:
             return found
@@ -182,6 +182,8 @@ async def adelete(flow: Flow, ask: Ask) -> None:
     flow.forget(ask)
     for tier in flow.tiers:
         await tier.adelete([ask.full])
+    if flow.tiers:
+        flow.tell_siblings(ask.full)
 
 
 async def ainvalidate(flow: Flow, labels: list[int]) -> None:

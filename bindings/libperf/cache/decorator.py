@@ -127,7 +127,11 @@ class _Cached:
         self.scope_of = _scope_of(ways.scope)
         own_scope = None if self.scope_of is not None else ways.scope
         self.shared = ways.cache is not None
-        self.cache = ways.cache or TieredCache(namespace=self.name, name=self.name, scope=own_scope, **ways.settings)
+        self.cache = (
+            ways.cache
+            if ways.cache is not None
+            else TieredCache(namespace=self.name, name=self.name, scope=own_scope, **ways.settings)
+        )
         self.scope = own_scope if self.shared else None
         self.ttl = ways.ttl if self.shared and ways.ttl is not None else DEFAULT
         self.flow: Flow = self.cache._flow

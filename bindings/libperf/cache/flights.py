@@ -54,6 +54,7 @@ class Flight:
     """One computing of one key. `dropped`: what it finds is not to be stored, it was begun too early."""
 
     __slots__ = (
+        "alone",
         "deadline_ns",
         "done",
         "dropped",
@@ -76,6 +77,7 @@ class Flight:
         self.waiters: list[_Waiter] = []
         self.waits: list[Flight] = []  # which other ones its leader waits for
         self.done = self.dropped = False
+        self.alone = False  # beside another one of the same key, for waiting would never end
         self.result: Any = None
         self.error: BaseException | None = None
 
@@ -257,13 +259,15 @@ class Flights:
             if flight is None:
                 return self._new(key, labels, loop), 0, None
             if _leads_back(flight, mine) or _blocks_its_loop(flight, loop):
-                return Flight(key, labels, loop, 0), 0, None  # one of its own, which nobody knows
+                own = Flight(key, labels, loop, 0)  # which nobody knows
+                own.alone = True
+                return own, 0, None
             if self._clock.monotonic_ns() >= flight.deadline_ns:
                 return flight, self._take_over(flight, loop), None
             found = waiter()
             flight.waiters.append(found)
-            for own in mine:
-                own.waits.append(flight)
+            for led in mine:
+                led.waits.append(flight)
             self.waited += 1
             return flight, 0, found
 
@@ -271,6 +275,7 @@ class Flights:
         flight.deadline_ns = self._clock.monotonic_ns() + self.patience_ns
         flight.loop = loop
         flight.turn += 1
+        flight.alone = True
         return flight.turn
 
     def _after_waiting(self, flight: Flight, waiter: _Waiter) -> int:

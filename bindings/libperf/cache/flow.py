@@ -5,7 +5,8 @@ walk itself is in walk.py for threads and in async_walk.py for tasks, step by st
 """
 
 import threading
-from collections.abc import Callable, Iterable
+import weakref
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -109,6 +110,11 @@ class Ask:
         return self._full
 
 
+# Caches of this process with shared tiers, by namespace. Tiers tell of what other processes change; of each other the
+# caches of one process hear here.
+_sharing: "dict[str, weakref.WeakSet[Flow]]" = {}
+
+
 class Flow:
     """The tiers of one cache, and what moves between them. See TieredCache for the settings."""
 
@@ -148,6 +154,8 @@ class Flow:
         self._last_ms = 0  # the last invalidation's time: nothing begun later has an earlier one
         self._latest_ms = 0  # of all that was begun, as far as we know: it is older than an invalidation now
         self._lock = threading.RLock()
+        if tiers:
+            _sharing.setdefault(namespace, weakref.WeakSet()).add(self)
 
     # ---- keys ----
 
@@ -185,10 +193,8 @@ class Flow:
         try:
             return make_key("", None, part)
         except TypeError:
-            try:
+            if isinstance(part, Hashable) and not isinstance(part, (tuple, frozenset)):
                 return _Itself(part)
-            except TypeError:
-                pass
             raise
 
     # ---- memory ----
@@ -316,8 +322,8 @@ class Flow:
         """What a tier answered, as an entry in memory and in the tiers before it."""
         name = self.tiers[number].name
         promoted = None if entry is None else self.promote(ask, entry, epoch)
-        if promoted is not None and self.state(promoted) > STALE:
-            promoted = None
+        if promoted is not None and self.clock.monotonic_ns() >= promoted.life.stale_ns:
+            promoted = None  # a spare one at best
         if counted:
             self.counts.time(f"{name}.get", self.clock.monotonic_ns() - start_ns)
             self.counts.add(f"{name}.misses" if promoted is None else f"{name}.hits")
@@ -403,10 +409,21 @@ class Flow:
             return
         for tier in self.tiers:
             tier.put(ask.full, packed)
+        self.tell_siblings(ask.full)
 
     def _delete_in_tiers(self, key: Key) -> None:
         for tier in self.tiers:
             tier.delete([key])
+        self.tell_siblings(key)
+
+    def tell_siblings(self, key: Key) -> None:
+        """Another cache of the namespace has an older copy in memory, perhaps."""
+        siblings = _sharing[self.namespace]
+        if len(siblings) > 1:
+            for other in list(siblings):
+                if other is not self:
+                    other.epoch += 1
+                    other.memory.remove_digests([key.digest])
 
     def set(self, ask: Ask, value: Any) -> None:
         self.flights.drop(ask.place)
@@ -471,11 +488,20 @@ class Flow:
     def invalidated(self, labels: list[int] | None) -> int:
         """In this process, None: all labels.  The time up to which nothing that was begun is valid."""
         with self._lock:
-            self.epoch += 1
             self._last_ms = now_ms = max(self.clock.wall_ms(), self._last_ms + 1, self._latest_ms)
+        self.drop(labels)
+        if self.tiers:
+            others = [_sharing[self.namespace]] if labels is None else list(_sharing.values())
+            for other in [flow for flows in others for flow in list(flows)]:
+                if other is not self:
+                    other.drop(labels)
+        return now_ms
+
+    def drop(self, labels: list[int] | None) -> None:
+        """In this cache's memory, and what it is computing."""
+        self.epoch += 1
         self.flights.drop_labels(labels)
         if labels is None:
             self.memory.clear()
         else:
             self.memory.remove_labels(labels)
-        return now_ms

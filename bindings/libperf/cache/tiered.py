@@ -346,6 +346,9 @@ class TieredCache:
         """Entries in memory."""
         return len(self._flow.memory)
 
+    def __bool__(self) -> bool:
+        return True  # one with nothing in it is a cache as well
+
     def cache_info(self) -> CacheInfo:
         """As functools.lru_cache's; get_stats() has more."""
         stats = self.get_stats()

@@ -118,7 +118,7 @@ def _fill(flow: Flow, ask: Ask, factory: Factory, spare: Entry | None, flight: F
     if found is not None:
         return found
     lease = None
-    if flow.worth_a_lease():
+    if not flight.alone and flow.worth_a_lease():
         found, lease = _take_lease(flow, ask)
         if found is not None:
             return found

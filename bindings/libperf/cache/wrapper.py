@@ -1,12 +1,13 @@
 """The wrapper that `@cached` puts around a function, made to measure: it takes the function's own parameters.
 
 So Python itself does what is expensive to do by hand: f(1, b=2) and f(a=1, b=2) become one key, defaults are filled in, and
-a wrong call is a TypeError as before. For `def user(name, lang="en")` the source is
+a wrong call is a TypeError as before. For `def user(name, lang="en")` the source is, but for the names,
 
     def wrapper(name, lang=None):
         if type(name) in plain and type(lang) in plain:
             value = get((name, lang))
-            if value is not missing: return value
+            if value is not missing:
+                return value
         return slow((name, lang), (name, lang), {})
 
 The key of a single parameter is the argument itself, of several ones their tuple; of a callable whose parameters cannot be
@@ -25,9 +26,9 @@ CO_VARARGS, CO_VARKEYWORDS = 0x04, 0x08
 
 HIT = """\
     if {test}:
-        value = libperf_get({place})
-        if value is not libperf_missing:
-            return value
+        libperf_value = libperf_get({place})
+        if libperf_value is not libperf_missing:
+            return libperf_value
 """
 
 
