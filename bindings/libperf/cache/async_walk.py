@@ -187,12 +187,12 @@ async def adelete(flow: Flow, ask: Ask) -> None:
 
 
 async def ainvalidate(flow: Flow, labels: list[int]) -> None:
-    now_ms = flow.invalidated(labels)
-    for tier in flow.tiers:
-        await tier.ainvalidate(labels, now_ms)
+    until_ms = flow.invalidated(labels)
+    for tier, skew_ms in zip(flow.tiers, flow.skews_ms, strict=True):
+        await tier.ainvalidate(labels, until_ms - skew_ms)
 
 
 async def aclear(flow: Flow) -> None:
-    now_ms = flow.invalidated(None)
-    for tier in flow.tiers:
-        await tier.ainvalidate([flow.namespace_label], now_ms)
+    until_ms = flow.invalidated(None)
+    for tier, skew_ms in zip(flow.tiers, flow.skews_ms, strict=True):
+        await tier.ainvalidate([flow.namespace_label], until_ms - skew_ms)

@@ -151,6 +151,7 @@ class Flow:
         self.namespace_label = label_of_namespace(namespace)
         self._scope_labels: tuple[int, ...] = () if scope is None else (label_of_scope(namespace, scope),)
         self.epoch = 0  # how often something was invalidated, here or elsewhere
+        self.skews_ms = [getattr(tier, "skew_ms", 1000 if tier.name == "redis" else 0) for tier in tiers]
         self._last_ms = 0  # the last invalidation's time: nothing begun later has an earlier one
         self._latest_ms = 0  # of all that was begun, as far as we know: it is older than an invalidation now
         self._lock = threading.RLock()
@@ -476,19 +477,21 @@ class Flow:
         self.memory.remove(ask.place)
 
     def invalidate(self, labels: list[int]) -> None:
-        now_ms = self.invalidated(labels)
-        for tier in self.tiers:
-            tier.invalidate(labels, now_ms)
+        until_ms = self.invalidated(labels)
+        for tier, skew_ms in zip(self.tiers, self.skews_ms, strict=True):
+            tier.invalidate(labels, until_ms - skew_ms)
 
     def clear(self) -> None:
-        now_ms = self.invalidated(None)
-        for tier in self.tiers:
-            tier.invalidate([self.namespace_label], now_ms)
+        until_ms = self.invalidated(None)
+        for tier, skew_ms in zip(self.tiers, self.skews_ms, strict=True):
+            tier.invalidate([self.namespace_label], until_ms - skew_ms)
 
     def invalidated(self, labels: list[int] | None) -> int:
-        """In this process, None: all labels.  The time up to which nothing that was begun is valid."""
+        """In this process, None: all labels.  The time up to which nothing that was begun is valid, on
+        machines whose clocks differ as well; tiers add that themselves."""
         with self._lock:
-            self._last_ms = now_ms = max(self.clock.wall_ms(), self._last_ms + 1, self._latest_ms)
+            now_ms = self.clock.wall_ms() + max(self.skews_ms, default=0)
+            self._last_ms = now_ms = max(now_ms, self._last_ms + 1, self._latest_ms)
         self.drop(labels)
         if self.tiers:
             others = [_sharing[self.namespace]] if labels is None else list(_sharing.values())

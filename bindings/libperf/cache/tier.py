@@ -5,7 +5,7 @@ times, labels and checksum; a tier gives out only those that are whole, valid no
 """
 
 from collections.abc import Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 from .keys import Key
 
@@ -18,9 +18,9 @@ class Lease(Protocol):
     def release(self) -> None: ...
 
 
-@runtime_checkable
 class Tier(Protocol):
     name: str
+    skew_ms: int  # that invalidate() adds to the time it is given
     change_word: Any  # change_word[0] stands still as long as changed() has nothing to tell
 
     def get(self, key: Key) -> bytes | None: ...

@@ -144,7 +144,7 @@ class TieredCache:
             ):
                 if given is None or given is False:
                     continue
-                if getattr(given, "name", None) == what and isinstance(given, Tier):
+                if getattr(given, "name", None) == what and hasattr(given, "get_many"):
                     tiers.append(given)
                     continue
                 from importlib import import_module
