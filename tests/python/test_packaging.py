@@ -144,6 +144,7 @@ def test_what_the_wheel_contains(built: Built) -> None:
         "libperf/_codec",
         "libperf/_core",
         "libperf/_disk",
+        "libperf/_memory",
         "libperf/_scheduler",
         "libperf/libperfcore",
     ]
