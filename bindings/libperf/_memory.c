@@ -39,6 +39,11 @@ typedef struct table {
     int32_t touched[BATCH];
     int touched_count;
     char expiring;
+    /* for set_plain(), once prepare() was called */
+    PyObject *copied, *under_way, *weigh;
+    long long ttl_ns;
+    double jitter;
+    unsigned long long overhead;
 } table;
 
 /* ---- entries ---- */
@@ -402,18 +407,12 @@ table_put(table *self, PyObject *const *args, Py_ssize_t nargs)
     return let_go(&out, failed);
 }
 
-/** set(key, value, ttl_ns, jitter, weight): without a life of its own. */
+/** An entry without a life of its own. */
 static PyObject *
-table_set(table *self, PyObject *const *args, Py_ssize_t nargs)
+set_timed(table *self, PyObject *key, PyObject *value, long long ttl_ns,
+          double jitter, uint64_t weight)
 {
-    if (nargs != 5)
-        return PyErr_Format(PyExc_TypeError, "set() takes five arguments");
-    long long ttl_ns = PyLong_AsLongLong(args[2]), now_ns = 0;
-    double jitter = PyFloat_AsDouble(args[3]);
-    uint64_t weight = PyLong_AsUnsignedLongLong(args[4]);
-    long long expires_ns = NEVER;
-    if (PyErr_Occurred())
-        return NULL;
+    long long now_ns = 0, expires_ns = NEVER;
     GONE_NONE(out);
     self->expiring |= ttl_ns != NEVER;
     if (self->expiring) {
@@ -430,10 +429,74 @@ table_set(table *self, PyObject *const *args, Py_ssize_t nargs)
         expires_ns =
             left > (double)(NEVER - now_ns) ? NEVER : now_ns + (long long)left;
     }
-    entry *it = make_entry(args[0], args[1], expires_ns, Py_None, 0);
+    entry *it = make_entry(key, value, expires_ns, Py_None, 0);
     bool failed =
         !it || put(self, it, weight, 0.0, expires_ns, now_ns, &out) != 0;
     return let_go(&out, failed);
+}
+
+/** set(key, value, ttl_ns, jitter, weight) */
+static PyObject *
+table_set(table *self, PyObject *const *args, Py_ssize_t nargs)
+{
+    if (nargs != 5)
+        return PyErr_Format(PyExc_TypeError, "set() takes five arguments");
+    long long ttl_ns = PyLong_AsLongLong(args[2]);
+    double jitter = PyFloat_AsDouble(args[3]);
+    uint64_t weight = PyLong_AsUnsignedLongLong(args[4]);
+    if (PyErr_Occurred())
+        return NULL;
+    return set_timed(self, args[0], args[1], ttl_ns, jitter, weight);
+}
+
+/** prepare(ttl_ns, jitter, copied, under_way, weigh, overhead) */
+static PyObject *
+table_prepare(table *self, PyObject *args)
+{
+    PyObject *copied, *under_way, *weigh;
+    if (!PyArg_ParseTuple(args, "LdO!O!OK", &self->ttl_ns, &self->jitter,
+                          &PyFrozenSet_Type, &copied, &PyDict_Type, &under_way,
+                          &weigh, &self->overhead))
+        return NULL;
+    Py_XSETREF(self->copied, Py_NewRef(copied));
+    Py_XSETREF(self->under_way, Py_NewRef(under_way));
+    Py_XSETREF(self->weigh, Py_NewRef(weigh));
+    Py_RETURN_NONE;
+}
+
+/** Adds what it weighs.  @return  false: an exception */
+static bool
+add_weight(table *self, PyObject *object, uint64_t *weight)
+{
+    PyObject *weighed = PyObject_CallOneArg(self->weigh, object);
+    uint64_t more = weighed ? PyLong_AsUnsignedLongLong(weighed) : 0;
+    Py_XDECREF(weighed);
+    *weight += more;
+    return !PyErr_Occurred();
+}
+
+/** set_plain(key, value): False, if there is more to it than set(). */
+static PyObject *
+table_set_plain(table *self, PyObject *const *args, Py_ssize_t nargs)
+{
+    if (nargs != 2 || !self->copied)
+        return PyErr_Format(PyExc_TypeError,
+                            "set_plain() takes a key and a value, prepared");
+    PyObject *key = args[0], *value = args[1];
+    if ((!PyUnicode_CheckExact(key) && !PyLong_CheckExact(key)) ||
+        PyDict_GET_SIZE(self->under_way))
+        Py_RETURN_FALSE;
+    int copy = PySet_Contains(self->copied, (PyObject *)Py_TYPE(value));
+    if (copy)
+        return copy < 0 ? NULL : Py_NewRef(Py_False);
+    uint64_t weight = 1;
+    if (self->max_weight) {
+        weight = self->overhead;
+        if (!add_weight(self, key, &weight) ||
+            !add_weight(self, value, &weight))
+            return NULL;
+    }
+    return set_timed(self, key, value, self->ttl_ns, self->jitter, weight);
 }
 
 static PyObject *
@@ -550,6 +613,9 @@ table_traverse(table *self, visitproc visit, void *arg)
     Py_VISIT(Py_TYPE(self));
     Py_VISIT(self->data);
     Py_VISIT(self->clock);
+    Py_VISIT(self->copied);
+    Py_VISIT(self->under_way);
+    Py_VISIT(self->weigh);
     for (size_t i = 0; i < self->room; i++)
         Py_VISIT(self->slots[i]);
     return 0;
@@ -568,6 +634,9 @@ table_tp_clear(table *self)
     PyMem_Free(slots);
     if (self->data)
         PyDict_Clear(self->data);
+    Py_CLEAR(self->copied);
+    Py_CLEAR(self->under_way);
+    Py_CLEAR(self->weigh);
     return 0;
 }
 
@@ -590,6 +659,9 @@ static PyMethodDef table_methods[] = {
     {"touch", (PyCFunction)table_touch, METH_O, NULL},
     {"put", (PyCFunction)(void (*)(void))table_put, METH_FASTCALL, NULL},
     {"set", (PyCFunction)(void (*)(void))table_set, METH_FASTCALL, NULL},
+    {"prepare", (PyCFunction)table_prepare, METH_VARARGS, NULL},
+    {"set_plain", (PyCFunction)(void (*)(void))table_set_plain, METH_FASTCALL,
+     NULL},
     {"remove", (PyCFunction)table_remove, METH_O, NULL},
     {"expire", (PyCFunction)table_expire, METH_NOARGS, NULL},
     {"clear", (PyCFunction)table_clear, METH_NOARGS, NULL},

@@ -442,28 +442,16 @@ class Flow:
 
         return get_plain
 
-    def plain_setter(self) -> Callable[[Any, object], bool] | None:
+    def plain_setter(self) -> Callable[[Any, object], Any] | None:
         """A way to set a plain key to a value with no more than an end, in memory only; None: there is none. What it
-        returns says whether that was enough. One function, for it is most of what set() costs."""
+        returns is False if that is not enough; else entries that fell out and are listed, or None."""
         ttl_ns = _plain_ttl_ns(self.lifetime)
         copied = copied_types(self.copy)
         if self.tiers or self.scope is not None or ttl_ns < 0 or copied is None:
             return None
-        set_in_table, unlist, flights = self.memory.table.set, self.memory.unlist, self.flights
-        jitter, weighed = self.lifetime.jitter, self.memory.max_weight > 0
-
-        def set_plain(key: Any, value: object) -> bool:
-            if type(value) in copied:
-                return False
-            if flights.under_way:
-                flights.drop(key)
-            weight = ENTRY_BYTES + weigh(key) + weigh(value) if weighed else 1
-            gone = set_in_table(key, value, ttl_ns, jitter, weight)
-            if gone:
-                unlist(gone)
-            return True
-
-        return set_plain
+        table = self.memory.table
+        table.prepare(ttl_ns, self.lifetime.jitter, copied, self.flights.under_way, weigh, ENTRY_BYTES)
+        return table.set_plain
 
     def delete(self, ask: Ask) -> None:
         self.forget(ask)

@@ -191,13 +191,18 @@ class TieredCache:
         scope: Any = None,
     ) -> None:
         """ttl: seconds; None: for ever; 0: not at all, and what was there is gone."""
-        plain = ttl is DEFAULT and scope is None and not tags and (type(key) is str or type(key) is int)
-        if not plain or self._set is None or not self._set(key, value):
-            ask = self._ask(key, scope, tags, ttl)
-            if ask.ttl == 0:
-                self._flow.delete(ask)
-            else:
-                self._flow.set(ask, value)
+        if ttl is DEFAULT and scope is None and not tags and self._set is not None:
+            gone = self._set(key, value)
+            if gone is None:
+                return
+            if gone is not False:
+                self._flow.memory.unlist(gone)
+                return
+        ask = self._ask(key, scope, tags, ttl)
+        if ask.ttl == 0:
+            self._flow.delete(ask)
+        else:
+            self._flow.set(ask, value)
 
     def get_or_set(
         self,
