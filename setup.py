@@ -103,8 +103,8 @@ disk_module = Extension(
     ["bindings/libperf/_disk.c"],
 memory_module = Extension(
     "libperf._memory",
-    ["bindings/libperf/_memory.c"],
-    depends=core_module.depends,
+    [f"bindings/libperf/_memory{part}.c" for part in ("", "_change", "_entry")],
+    depends=[*core_module.depends, "bindings/libperf/_memory.h"],
     include_dirs=INCLUDE,
     libraries=["perfcore"],
     extra_compile_args=["-std=c11", "-fvisibility=hidden"],

@@ -6,8 +6,9 @@ from typing import Any
 
 from .._memory import Entry
 from .flights import Flight
-from .flow import MISSING, Ask, Flow
+from .flow import MISSING, Flow
 from .freshness import EARLY, FRESH, STALE
+from .places import Ask
 from .tier import Lease
 from .walk import POLL_FIRST, POLL_LAST
 

@@ -13,7 +13,8 @@ from typing import Any, TypeVar, cast, overload
 from ..errors import InvalidError
 from ..tracing import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR, CO_ITERABLE_COROUTINE, _code_flags, _is_method
 from . import walk
-from .flow import MISSING, Ask, Flow
+from .flow import MISSING, Flow
+from .places import Ask
 from .tiered import DEFAULT, TieredCache
 from .wrapper import make_wrapper
 

@@ -6,8 +6,7 @@ walk itself is in walk.py for threads and in async_walk.py for tasks, step by st
 
 import threading
 import weakref
-from collections.abc import Callable, Hashable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from .._codec import weigh
@@ -18,8 +17,9 @@ from .clock import Clock
 from .copying import copied_types, copier
 from .flights import Flight, Flights
 from .freshness import EARLY, FOREVER, FRESH, GONE, SPARE, STALE, Lifetime, early_from, is_early, later, state_at, to_ns
-from .keys import Key, label_of_namespace, label_of_scope, label_of_tag, make_key
+from .keys import Key, label_of_namespace, label_of_scope, label_of_tag
 from .memory import UNBOUNDED, Life, Memory
+from .places import Ask, place_of
 from .stats import Counts
 from .tier import Tier
 
@@ -33,10 +33,6 @@ LEASE_FROM_NS = 5_000_000
 SKEW_MS = 10_000
 ENTRY_BYTES = 240  # of an entry in memory, beside key and value
 
-# one that is looked up in memory by itself; the types are exact, so 1, 1.0 and True stay three keys
-PLAIN = (str, int)
-PLAIN_IN_TUPLES = frozenset((str, int, bytes, type(None)))
-
 
 class Failure:
     """An exception as a cached value (negative_ttl)."""
@@ -47,67 +43,12 @@ class Failure:
         self.error = error
 
 
-class _Itself:
-    """An argument without a canonical form, `self` for one: it is its own key, in memory only."""
-
-    __slots__ = ("_hash", "_object")
-
-    def __init__(self, object_: object) -> None:
-        self._object = object_
-        self._hash = hash(object_)
-
-    def __hash__(self) -> int:
-        return self._hash
-
-    def __eq__(self, other: object) -> bool:
-        return (
-            isinstance(other, _Itself)
-            and type(other._object) is type(self._object)
-            and (other._object is self._object or bool(other._object == self._object))
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class _Parts:
-    """The place of a tuple of which some parts are their own keys."""
-
-    scope: Any
-    parts: tuple[Any, ...]
-
-
 def _plain_ttl_ns(lifetime: Lifetime) -> int:
     """-1: there is more to it than a time to live."""
     if lifetime.ttl is None:
         return FOREVER
     windows = lifetime.stale_ttl or lifetime.stale_if_error
     return -1 if windows or not lifetime.ttl else to_ns(lifetime.ttl)
-
-
-def _parts(key: Any) -> tuple[Any, ...]:
-    return key  # type: ignore[no-any-return]
-
-
-class Ask:
-    """One key that is looked for or stored: where it lies in memory, and what else is known of it."""
-
-    __slots__ = ("_full", "_namespace", "key", "labels", "place", "scope", "ttl")
-
-    def __init__(
-        self, namespace: str, key: object, place: Any, scope: Any, labels: tuple[int, ...], ttl: float | None
-    ) -> None:
-        self._namespace = namespace
-        self._full: Key | None = None
-        self.key = key
-        self.place = place
-        self.scope = scope
-        self.labels = labels
-        self.ttl = ttl
-
-    @property
-    def full(self) -> Key:
-        if self._full is None:
-            self._full = make_key(self._namespace, self.scope, self.key)
-        return self._full
 
 
 # Caches of this process with shared tiers, by namespace. Tiers tell of what other processes change; of each other the
@@ -172,31 +113,9 @@ class Flow:
         return Ask(self.namespace, key, self.place(key, scope), whose, labels, ttl)
 
     def place(self, key: object, scope: Any) -> Any:
-        """What the memory tier looks a key up by: two keys have one place only if they are the same key."""
-        kind = type(key)
-        if scope is None or self._is_own(scope):
-            if kind in PLAIN or (kind is tuple and all(type(part) in PLAIN_IN_TUPLES for part in _parts(key))):
-                return key
-            scope = None
-        try:
-            return make_key(self.namespace, self.scope if scope is None else scope, key).full
-        except TypeError:
-            if self.tiers or kind is not tuple:
-                raise
-            return _Parts(scope, tuple(self._part(part) for part in _parts(key)))
-
-    def _is_own(self, scope: Any) -> bool:
-        return type(scope) is type(self.scope) and bool(scope == self.scope)
-
-    def _part(self, part: object) -> Any:
-        if type(part) in PLAIN_IN_TUPLES:
-            return part
-        try:
-            return make_key("", None, part)
-        except TypeError:
-            if isinstance(part, Hashable) and not isinstance(part, (tuple, frozenset)):
-                return _Itself(part)
-            raise
+        if scope is None or (type(scope) is type(self.scope) and scope == self.scope):
+            return place_of(key, self.namespace, self.scope, alone=True, shared=bool(self.tiers))
+        return place_of(key, self.namespace, scope, alone=False, shared=bool(self.tiers))
 
     # ---- memory ----
 

@@ -11,10 +11,11 @@ from ..names import Kind
 from . import background, walk
 from .clock import Clock
 from .flights import running_loop
-from .flow import MISSING, Ask, Flow
+from .flow import MISSING, Flow
 from .freshness import Lifetime, check_seconds
 from .keys import label_of_scope, label_of_tag
 from .memory import MAX_ENTRIES, Memory
+from .places import Ask
 from .sizes import parse_bytes
 from .stats import CacheInfo, Counts, gather
 from .tier import Tier

@@ -8,8 +8,9 @@ from .._memory import Entry
 from ..errors import InvalidError
 from . import background
 from .flights import Flight
-from .flow import MISSING, Ask, Flow
+from .flow import MISSING, Flow
 from .freshness import EARLY, FRESH, STALE
+from .places import Ask
 from .tier import Lease
 
 __all__ = ["find", "find_many", "obtain"]

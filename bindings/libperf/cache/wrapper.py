@@ -18,7 +18,8 @@ import types
 from collections.abc import Callable
 from typing import Any
 
-from .flow import MISSING, PLAIN_IN_TUPLES, Flow
+from .flow import MISSING, Flow
+from .places import PLAIN_IN_TUPLES
 
 __all__ = ["Parameters", "make_wrapper"]
 
