@@ -96,6 +96,7 @@ class Flow:
         self._last_ms = 0  # the last invalidation's time: nothing begun later has an earlier one
         self._latest_ms = 0  # of all that was begun, as far as we know: it is older than an invalidation now
         self._lock = threading.RLock()
+        self._stores = {getattr(tier, "path", id(tier)) for tier in tiers}
         if tiers:
             _sharing.setdefault(namespace, weakref.WeakSet()).add(self)
 
@@ -341,7 +342,7 @@ class Flow:
         siblings = _sharing[self.namespace]
         if len(siblings) > 1:
             for other in list(siblings):
-                if other is not self:
+                if other is not self and not self._stores.isdisjoint(other._stores):
                     other.epoch += 1
                     other.memory.remove_digests([key.digest])
 
@@ -403,7 +404,7 @@ class Flow:
         if self.tiers:
             others = [_sharing[self.namespace]] if labels is None else list(_sharing.values())
             for other in [flow for flows in others for flow in list(flows)]:
-                if other is not self:
+                if other is not self and not self._stores.isdisjoint(other._stores):
                     other.drop(labels)
         return now_ms
 
