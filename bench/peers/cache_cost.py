@@ -67,11 +67,11 @@ def decorators() -> dict[str, Callable[[str], Any]]:
 def setters() -> dict[str, Callable[[str, str], object]]:
     """Sets into a full cache: each evicts."""
     plain, timed = libperf.TieredCache(SIZE, None), libperf.TieredCache(SIZE, None, ttl=3600)
-    tier = Memory(SIZE, 0, Clock())
+    table = Memory(SIZE, 0, Clock()).table
     forms: dict[str, Callable[[str, str], object]] = {
         "libperf": plain.set,
         "libperf ttl": timed.set,
-        "libperf tier": lambda key, value: tier.set(key, value, FOREVER, 0.0, 1),
+        "libperf table": lambda key, value: table.set(key, value, FOREVER, 0.0, 1),
     }
     if cachetools := optional("cachetools"):
         forms["cachetools lru"] = cachetools.LRUCache(SIZE).__setitem__

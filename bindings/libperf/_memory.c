@@ -8,7 +8,6 @@
  * falls out is let go of last, for its __del__ may come back to the table. */
 #include "_memory.h"
 
-
 static PyObject *missing;
 
 /* ---- looking ---- */

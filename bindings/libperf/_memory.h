@@ -11,17 +11,15 @@ enum { MEM_BATCH = 64, MEM_EXPIRE_AT_ONCE = 1000 };
 #define MEM_NEVER ((long long)INT64_MAX)
 
 typedef struct entry {
-    PyObject_HEAD
-    PyObject *key, *value, *life;
+    PyObject_HEAD PyObject *key, *value, *life;
     long long check_ns;
     int slot;
     char listed;
 } entry;
 
 typedef struct table {
-    PyObject_HEAD
-    PyObject *data;  /* key -> entry */
-    PyObject *clock; /* NULL: CLOCK_MONOTONIC */
+    PyObject_HEAD PyObject *data; /* key -> entry */
+    PyObject *clock;              /* NULL: CLOCK_MONOTONIC */
     perf_policy *policy;
     entry **slots; /* what lies where; each owned */
     size_t room;
