@@ -75,46 +75,30 @@ core_module = Extension(
     extra_link_args=[f"-Wl,-rpath,{ORIGIN}"],
 )
 
-scheduler_module = Extension(
-    "libperf._scheduler",
-    [f"bindings/libperf/_scheduler{part}.c" for part in ("", "_event", "_handle", "_types", "_loop")],
-    depends=[*core_module.depends, "bindings/libperf/_scheduler.h"],
-    include_dirs=INCLUDE,
-    libraries=["perfcore"],
-    extra_compile_args=["-std=c11", "-fvisibility=hidden"],
-    extra_link_args=[f"-Wl,-rpath,{ORIGIN}"],
-)
 
-codec_module = Extension(
-    "libperf._codec",
-    [
-        f"bindings/libperf/_codec{part}.c"
-        for part in ("", "_encode", "_decode", "_error", "_weigh", "_entry", "_compressor", "_fingerprint")
-    ],
-    depends=[*core_module.depends, "bindings/libperf/_codec.h"],
-    include_dirs=INCLUDE,
-    libraries=["perfcore"],
-    extra_compile_args=["-std=c11", "-fvisibility=hidden"],
-    extra_link_args=[f"-Wl,-rpath,{ORIGIN}"],
-)
+def extension(name, *parts):
+    """libperf._name, of _name.c and _name_part.c: CPython code over the core's public functions."""
+    stem = f"bindings/libperf/{name}"
+    return Extension(
+        f"libperf.{name}",
+        [f"{stem}.c", *(f"{stem}_{part}.c" for part in parts)],
+        depends=[*core_module.depends, *map(str, Path("bindings/libperf").glob(f"{name}*.h"))],
+        include_dirs=INCLUDE,
+        libraries=["perfcore"],
+        extra_compile_args=["-std=c11", "-fvisibility=hidden"],
+        extra_link_args=[f"-Wl,-rpath,{ORIGIN}"],
+    )
 
-disk_module = Extension(
-    "libperf._disk",
-    ["bindings/libperf/_disk.c"],
-memory_module = Extension(
-    "libperf._memory",
-    [f"bindings/libperf/_memory{part}.c" for part in ("", "_change", "_entry")],
-    depends=[*core_module.depends, "bindings/libperf/_memory.h"],
-    include_dirs=INCLUDE,
-    libraries=["perfcore"],
-    extra_compile_args=["-std=c11", "-fvisibility=hidden"],
-    extra_link_args=[f"-Wl,-rpath,{ORIGIN}"],
-)
 
 setup(
     version=VERSION,
     setup_requires=[] if shutil.which("cmake") else ["cmake>=3.25"],  # the build backend reports it as a requirement
-    ext_modules=[core_module, scheduler_module, codec_module, disk_module],
-    ext_modules=[core_module, scheduler_module, codec_module, memory_module],
+    ext_modules=[
+        core_module,
+        extension("_scheduler", "event", "handle", "types", "loop"),
+        extension("_codec", "encode", "decode", "error", "weigh", "entry", "compressor", "fingerprint"),
+        extension("_disk"),
+        extension("_memory", "change", "entry"),
+    ],
     cmdclass={"build_ext": BuildExt, "build_py": BuildPy},
 )
