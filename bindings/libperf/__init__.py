@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .analysis import Analysis
     from .bottlenecks import Bottleneck
     from .cache import TieredCache, cached
+    from .cache.semantic import SemanticCache
     from .changes import what_if
     from .detector import BottleneckDetector
     from .executor import ContextExecutor
@@ -58,6 +59,7 @@ __all__ = [
     "Queue",
     "Reader",
     "Report",
+    "SemanticCache",
     "Semaphore",
     "SlowCall",
     "Span",
@@ -95,19 +97,23 @@ _LATER = {
     "Reader": "reader",
     "Report": "reporting",
     "Semaphore": "resources",
+    "SemanticCache": "cache.semantic",
     "TieredCache": "cache.tiered",
     "cached": "cache.decorator",
     "report": "reporting",
     "snapshot": "reporting",
     "what_if": "changes",
 }
+_PARTS = frozenset({"langchain", "langgraph", "openai", "testing"})  # modules, each with a framework behind it
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _LATER:
+    if name not in _LATER and name not in _PARTS:
         raise AttributeError(f"module 'libperf' has no attribute {name!r}")
     from importlib import import_module
 
+    if name in _PARTS:
+        return import_module(f"libperf.{name}")
     value = getattr(import_module(f"libperf.{_LATER[name]}"), name)
     globals()[name] = value
     return value

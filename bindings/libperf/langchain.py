@@ -11,7 +11,7 @@ import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from langchain_core.callbacks.base import BaseCallbackHandler
@@ -23,6 +23,9 @@ from .instrument import switch_on_if_asked
 from .names import INPUT_TOKENS, OUTPUT_TOKENS, Kind, intern, key
 from .spans import OK, end_with_error
 from .task import begin_in_task
+
+if TYPE_CHECKING:
+    from .langchain_cache import LLMCache
 
 RUNS_MAX = 100_000  # runs whose end never came (a stream that nobody finished) are forgotten, oldest first
 MODEL = "gen_ai.request.model"
@@ -300,6 +303,14 @@ def handler() -> Handler:
     return _switch.handler
 
 
-__all__ = ["Handler", "handler", "switch_off", "switch_on"]
+def __getattr__(name: str) -> Any:
+    if name != "LLMCache":  # a program that only traces does not import the cache
+        raise AttributeError(f"module 'libperf.langchain' has no attribute {name!r}")
+    from .langchain_cache import LLMCache
+
+    return LLMCache
+
+
+__all__ = ["Handler", "LLMCache", "handler", "switch_off", "switch_on"]
 
 switch_on_if_asked(__name__)

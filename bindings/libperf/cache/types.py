@@ -279,3 +279,27 @@ def _load_numpy() -> None:
 
 
 _later["numpy."] = _load_numpy
+
+
+# ---- LangChain, LangGraph, OpenAI: only when one of theirs is met ----
+
+
+def _load_langchain() -> None:
+    from .langchain_types import register
+
+    register()
+
+
+def _load_langgraph() -> None:
+    from .langchain_types import register_langgraph
+
+    register_langgraph()
+
+
+def _load_openai() -> None:
+    from .openai_types import register
+
+    register()
+
+
+_later.update({"langchain_core.": _load_langchain, "langgraph.": _load_langgraph, "openai.": _load_openai})
