@@ -17,7 +17,8 @@ from typing import Any
 from langchain_core.caches import BaseCache
 from langchain_core.outputs import Generation
 
-from .cache.llm import Skips, are_pure, refused_reason
+from .cache.llm import Skips
+from .cache.llm_values import refused_generation
 from .cache.sealed import Unsealable, seal, unseal
 
 __all__ = ["LLMCache"]
@@ -124,7 +125,7 @@ class LLMCache(BaseCache):
 
     def _refused(self, llm_string: str, generations: Sequence[Generation]) -> str | None:
         for generation in generations:
-            reason = _refused(generation, self._pure_tools)
+            reason = refused_generation(generation, self._pure_tools)
             if reason is not None:
                 return reason
         if not generations:
@@ -187,29 +188,6 @@ def _temperature(llm_string: str) -> float | None:
         return None
     value = settings.get("temperature")
     return float(value) if isinstance(value, int | float) else float("inf")
-
-
-def _refused(generation: Generation, pure_tools: bool | Collection[str]) -> str | None:
-    """Why a generation is not to be kept."""
-    message = getattr(generation, "message", None)
-    told = {**(getattr(message, "response_metadata", None) or {}), **(generation.generation_info or {})}
-    for name in ("finish_reason", "stop_reason", "finishReason", "stopReason", "done_reason", "status"):
-        reason = refused_reason(told[name]) if told.get(name) is not None else None
-        if reason is not None:
-            return reason
-    details = told.get("incomplete_details")
-    if isinstance(details, dict) and refused_reason(details.get("reason")):
-        return refused_reason(details["reason"])
-    if told.get("error"):
-        return "error"
-    if message is None:
-        return None
-    more = message.additional_kwargs
-    if more.get("refusal"):
-        return "filtered"
-    calls = [*(getattr(message, "tool_calls", None) or ()), *(getattr(message, "invalid_tool_calls", None) or ())]
-    asked = bool(calls or more.get("tool_calls") or more.get("function_call"))
-    return "tools" if asked and not are_pure([str(call.get("name")) for call in calls], pure_tools) else None
 
 
 def _without_run_id(generation: Generation) -> Generation:
