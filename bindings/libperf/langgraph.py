@@ -221,9 +221,13 @@ def _form_with_ids(value: object) -> tuple[str, object] | None:
 
 
 def _message(message: BaseMessage, left_out: frozenset[str]) -> tuple[str, object]:
-    held = {**message.__dict__, **(message.model_extra or {})}
-    fields = {name: value for name, value in held.items() if name not in left_out}
-    fields["response_metadata"] = _without(message.response_metadata, _OF_A_CALL)
+    """What was said. What is None or empty says nothing, so a default counts as much as nothing given."""
+    fields = {name: value for name, value in message.__dict__.items() if value and name not in left_out}
+    if message.__pydantic_extra__:
+        fields.update(message.__pydantic_extra__)
+    told = fields.pop("response_metadata", None)
+    if told and (kept := _without(told, _OF_A_CALL)):
+        fields["response_metadata"] = kept
     if isinstance(message.content, str):
         fields["content"] = str.__str__(message.content)  # message.text is a class of its own
     return type(message).__qualname__, fields
