@@ -63,7 +63,7 @@ class LLMCache(BaseCache):
         self._nondeterministic, self._pure_tools = nondeterministic, pure_tools
         self._scope = {} if scope is None else {"scope": scope}
         self._set = {**self._scope, "tags": (_TAG,), **({} if ttl is None else {"ttl": ttl})}
-        self._skips = Skips("libperf.langchain.LLMCache")
+        self._skips = Skips("libperf.langchain.LLMCache", cache.name)
 
     # ---- what LangChain calls ----
 

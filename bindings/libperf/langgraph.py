@@ -168,7 +168,8 @@ def _joined(parts: Sequence[str]) -> str:
 
 
 def cache_key(*args: Any, **kwargs: Any) -> bytes:
-    """For CachePolicy(key_func=...): equal inputs have equal keys, in every process and on every run.
+    """For CachePolicy(key_func=...), or @libperf.cached(key=...) of a function that takes messages: equal inputs have
+    equal keys, in every process and on every run.
 
     The order of dicts and sets means nothing, types do (1, 1.0 and "1" differ). Of messages what was said counts, not
     their ids, which are new on each run, nor what they cost: use cache_key_with_ids for a node that edits or removes

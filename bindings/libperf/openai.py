@@ -13,6 +13,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iter
 from importlib import import_module
 from typing import Any, TypeVar
 
+from openai import AsyncOpenAI, AsyncStream, Stream
+
 from .cache.embeddings import Inputs
 from .cache.llm import IGNORED, Rules, Skips, hash_of, headers_key, logger, request_key
 from .cache.openai_answers import CHAT, RESPONSES, Kind, from_bytes, to_bytes
@@ -85,8 +87,8 @@ class _Store:
     def __init__(self, client: Any, cache: Any, rules: Rules, more: dict[str, Any]) -> None:
         self.client, self.cache, self.rules, self.more = client, cache, rules, more
         self.scope = {name: value for name, value in more.items() if name == "scope"}
-        self.is_async = type(client).__name__.startswith("Async")
-        self.skips = Skips("libperf.openai.cached")
+        self.is_async = isinstance(client, AsyncOpenAI)
+        self.skips = Skips("libperf.openai.cached", cache.name)
         query = {str(name): str(value) for name, value in getattr(client, "_custom_query", {}).items()}
         self._default = (query, headers_key(getattr(client, "_custom_headers", {})))  # they go with each request
 
@@ -267,8 +269,6 @@ def _record(stream: Any, recording: Any, commit: Callable[[list[Any]], Awaitable
 
 def _played(store: _Store, pieces: list[Any]) -> Any:
     """A stream of the SDK that yields these, and then ends."""
-    from openai import AsyncStream, Stream
-
     client = store.client
     roots = [base.__module__.partition(".")[0] for base in type(client._client).__mro__]
     http = import_module(next(root for root in roots if root in ("httpx", "httpx2")))

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+import libperf
 from libperf.cache.llm import IGNORED, Rules, Skips, refused_answer, refused_request, request_key, temperature_of
 
 BASE = "https://api.example.com/v1"
@@ -245,9 +246,9 @@ def test_strange_answers_do_no_harm() -> None:
 # ---- saying so ----
 
 
-def test_it_says_once_that_nothing_is_ever_kept(caplog: pytest.LogCaptureFixture) -> None:
-    """Twenty calls without a temperature, and nothing kept: the log says how to ask for it. Once."""
-    skips = Skips("the cache")
+def test_it_says_once_that_nothing_is_ever_kept(caplog: pytest.LogCaptureFixture, seen: Any, name: str) -> None:
+    """Twenty calls without a temperature, and nothing kept: the log says how to ask for it. Once. A report counts."""
+    skips = Skips("the cache", name)
     with caplog.at_level(logging.WARNING, "libperf"):
         for _ in range(Skips.PATIENCE - 1):
             skips.count("temperature")
@@ -256,11 +257,12 @@ def test_it_says_once_that_nothing_is_ever_kept(caplog: pytest.LogCaptureFixture
             skips.count("temperature")
     assert [("nondeterministic=True" in record.getMessage()) for record in caplog.records] == [True]
     assert skips.stats() == {"stored": 0, "skipped_temperature": Skips.PATIENCE + 99}
+    assert seen.totals(f"cache.{name}.skipped_temperature", libperf.Kind.COUNTER).value == Skips.PATIENCE + 99
 
 
-def test_it_says_nothing_where_something_was_kept(caplog: pytest.LogCaptureFixture) -> None:
+def test_it_says_nothing_where_something_was_kept(caplog: pytest.LogCaptureFixture, name: str) -> None:
     """A program that sets a temperature in some calls knows what it does."""
-    skips = Skips("the cache")
+    skips = Skips("the cache", name)
     skips.kept()
     with caplog.at_level(logging.WARNING, "libperf"):
         for _ in range(100):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -411,7 +412,23 @@ def test_answers_as_values_of_cached_functions(llm: MockLLM) -> None:
         assert isinstance(sealed, bytes) and unseal(sealed) == {"answer": answer}
 
 
-def test_a_scripted_refusal(tiers: Any) -> None:
+def test_answers_are_there_after_a_restart(llm: MockLLM, tmp_path: Path) -> None:
+    """On disk: whole, streamed and embeddings, for another cache that begins with nothing in memory."""
+    pytest.importorskip("libperf.cache.disk")
+    other = {**ASK, "messages": [{"role": "user", "content": "another"}]}
+    said = []
+    for _ in range(2):
+        with libperf.TieredCache(disk=tmp_path) as tiers:
+            client = client_of(llm, tiers)
+            whole = client.chat.completions.create(**ASK)
+            pieces = told(client.chat.completions.create(**other, stream=True))
+            vectors = client.embeddings.create(model="e", input=["a", "b"]).data
+            said.append((whole, pieces, vectors))
+            tiers.flush()
+    assert said[0] == said[1] and len(llm.requests) == 3
+
+
+def test_a_scripted_reply(tiers: Any) -> None:
     """Replies of a script go the same way."""
     with MockLLM(replies=[Reply("yes")]) as llm:
         client = client_of(llm, tiers)

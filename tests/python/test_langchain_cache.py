@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -225,6 +226,18 @@ def test_what_has_no_bytes_stays_in_memory() -> None:
     first.degrees.append(2)
     again: Any = cache.lookup("prompt", SETTINGS)
     assert again[0].message.additional_kwargs["parsed"].degrees == [1]
+
+
+def test_it_is_there_after_a_restart(llm: MockLLM, tmp_path: Path) -> None:
+    """On disk, for another cache that begins with nothing in memory."""
+    pytest.importorskip("libperf.cache.disk")
+    said = []
+    for _ in range(2):
+        with libperf.TieredCache(disk=tmp_path) as tiers:
+            said.append(model(llm, LLMCache(tiers)).invoke("Tell me about tides"))
+            tiers.flush()
+    assert len(llm.requests) == 1
+    assert said[0].content == said[1].content and said[0].response_metadata == said[1].response_metadata
 
 
 def test_nothing_raises() -> None:

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .._codec import canonical
+from ..metrics import Counter
 
 __all__ = [
     "IGNORED",
@@ -266,14 +267,19 @@ def _calls(part: Mapping[str, Any]) -> Iterable[str]:
 
 
 class Skips:
-    """How many answers were not kept, by reason; says so once when that is all that ever happens."""
+    """How many answers were not kept, by reason; says so once when that is all that ever happens.
+
+    name:    of what keeps them, for the log
+    series:  the cache's name: reports have `cache.<series>.skipped_<reason>`
+    """
 
     PATIENCE = 20  # calls that set no temperature, and nothing kept: time to say so
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    def __init__(self, name: str, series: str) -> None:
+        self._name, self._series = name, series
         self._lock = threading.Lock()
         self._counts: dict[str, int] = {}
+        self._counters: dict[str, Counter] = {}
         self._kept = 0
         self._said = False
 
@@ -286,6 +292,9 @@ class Skips:
             self._counts[reason] = number = self._counts.get(reason, 0) + 1
             say = reason == "temperature" and number >= self.PATIENCE and not self._kept and not self._said
             self._said |= say
+            if reason not in self._counters:
+                self._counters[reason] = Counter(f"cache.{self._series}.skipped_{reason}")
+        self._counters[reason].add()
         if say:
             logger.warning(
                 "%s has kept nothing of %d calls: none sets temperature=0, so each answer is one sample of many. "

@@ -112,7 +112,7 @@ class SemanticCache:
         self._groups: dict[str, _Vectors] = {}
         self._number = 0
         self._trial = Trial(budget, int(min_shadow))
-        self._skips = Skips("libperf.SemanticCache")
+        self._skips = Skips("libperf.SemanticCache", "semantic")
         self._counts = dict.fromkeys(("calls", "served", "evicted", "expired"), 0)
         self._vetoes: dict[str, int] = {}
 

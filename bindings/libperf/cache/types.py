@@ -9,6 +9,7 @@ import decimal
 import enum
 import fractions
 import pathlib
+import threading
 import uuid
 import zoneinfo
 from collections.abc import Callable
@@ -31,6 +32,7 @@ class _Type(NamedTuple):
 _by_class: dict[type, _Type] = {}
 _by_name: dict[str, _Type] = {}
 _later: dict[str, Callable[[], object]] = {}
+_loading = threading.RLock()
 
 
 def register_type(
@@ -89,10 +91,13 @@ def revive(name: str, plain: Any) -> object:
 
 
 def _load(name: str) -> bool:
+    """Register what belongs to that name. Who comes meanwhile waits, for to him the types would be unknown."""
     for prefix in [prefix for prefix in _later if name.startswith(prefix)]:
-        if load := _later.pop(prefix, None):
-            load()
-            return True
+        with _loading:
+            if load := _later.get(prefix):
+                load()
+                del _later[prefix]
+        return True
     return False
 
 
