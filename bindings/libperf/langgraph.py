@@ -17,6 +17,7 @@ from langgraph.cache.base import BaseCache, FullKey, Namespace, ValueT
 
 from ._codec import Unencodable, canonical
 from .cache import forms
+from .cache.llm_values import storable
 from .cache.sealed import Unsealable, seal, unseal
 
 __all__ = ["NodeCache", "cache_key", "cache_key_with_ids"]
@@ -36,8 +37,9 @@ class NodeCache(BaseCache[ValueT]):
     scope:   whose results these are: a tenant never sees another one's
 
     A hit is made anew each time: nodes may change what they get. Types that only this program knows stay in memory,
-    until libperf.cache.register_type() says how to store them. set() never raises, for LangGraph would fail the run;
-    what was not kept, and why, is in stats().
+    until libperf.cache.register_type() says how to store them. Not kept: answers of models that were cut off, filtered
+    or failed, and removals of single messages. set() never raises, for LangGraph would fail the run; what was not kept,
+    and why, is in stats().
     """
 
     def __init__(self, cache: Any = None, *, name: str = "", scope: Any = None, serde: Any = None) -> None:
@@ -71,16 +73,18 @@ class NodeCache(BaseCache[ValueT]):
         """Keep values, each with its seconds; None: as the cache says."""
         for key, (value, ttl) in pairs.items():
             try:
-                self.cache.set(self._place(key), self._seal(value), **self._more(key, ttl))
-                self._count("stored")
+                if self._is_kept(value):
+                    self.cache.set(self._place(key), seal(value), **self._more(key, ttl))
+                    self._count("stored")
             except Exception as error:
                 self._failed("set", error)
 
     async def aset(self, pairs: Mapping[FullKey, tuple[ValueT, int | None]]) -> None:
         for key, (value, ttl) in pairs.items():
             try:
-                await self.cache.aset(self._place(key), self._seal(value), **self._more(key, ttl))
-                self._count("stored")
+                if self._is_kept(value):
+                    await self.cache.aset(self._place(key), seal(value), **self._more(key, ttl))
+                    self._count("stored")
             except Exception as error:
                 self._failed("aset", error)
 
@@ -96,7 +100,7 @@ class NodeCache(BaseCache[ValueT]):
     # ---- how ----
 
     def stats(self) -> dict[str, int]:
-        """`hits`, `misses`, `stored`, `errors`, and `unstorable`: values that could be neither encoded nor copied."""
+        """`hits`, `misses`, `stored`, `errors`; `unstorable`: could be neither encoded nor copied; `skipped_<reason>`."""
         with self._lock:
             return dict.fromkeys(("hits", "misses", "stored", "errors", "unstorable"), 0) | dict(self._counts)
 
@@ -120,10 +124,11 @@ class NodeCache(BaseCache[ValueT]):
         more: dict[str, Any] = {"tags": (self._whole(), self._tag(tuple(key[0]))), **self._scope}
         return more if ttl is None else {**more, "ttl": ttl}
 
-    def _seal(self, value: Any) -> Any:
-        if _removes(value):
-            raise Unsealable("a message that is removed by its id")
-        return seal(value)
+    def _is_kept(self, writes: Any) -> bool:
+        reason = _refused(writes)
+        if reason is not None:
+            self._count(f"skipped_{reason}")
+        return reason is None
 
     def _open(self, keys: Sequence[FullKey], found: Mapping[str, Any]) -> dict[FullKey, ValueT]:
         values: dict[FullKey, ValueT] = {}
@@ -149,14 +154,18 @@ class NodeCache(BaseCache[ValueT]):
         return {}
 
 
-def _removes(writes: Any) -> bool:
-    """Whether a node removes a message by its id, which another conversation has not."""
+def _refused(writes: Any) -> str | None:
+    """Why what a node wrote is not to be kept: an answer in it was cut off, or it removes a message by its id, which
+    another conversation has not ("removal"). Answers that ask for tools are what a node with a CachePolicy is for."""
     for write in writes if isinstance(writes, list | tuple | deque) else ():
         value = write[1] if isinstance(write, list | tuple) and len(write) == 2 else None
         for one in value if isinstance(value, list | tuple) else (value,):
-            if isinstance(one, RemoveMessage) and not str(one.id).startswith("__"):  # "__remove_all__"
-                return True
-    return False
+            if isinstance(one, RemoveMessage):
+                if not str(one.id).startswith("__"):  # "__remove_all__"
+                    return "removal"
+            elif (reason := storable(one, pure_tools=True)) is not None:
+                return reason
+    return None
 
 
 def _joined(parts: Sequence[str]) -> str:

@@ -267,9 +267,20 @@ def test_values_keep_their_types(nodes: NodeCache[Any]) -> None:
 def test_removed_messages_are_not_kept(nodes: NodeCache[Any]) -> None:
     """They are named by an id that only this conversation has: in another one, removing them would raise."""
     nodes.set({KEY: (deque([("messages", [RemoveMessage(id="1")])]), None)})
-    assert nodes.get([KEY]) == {} and nodes.stats()["unstorable"] == 1
+    assert nodes.get([KEY]) == {} and nodes.stats()["skipped_removal"] == 1
     nodes.set({KEY: (deque([("messages", [RemoveMessage(id=REMOVE_ALL_MESSAGES)])]), None)})
     assert nodes.get([KEY])[KEY][0][1][0].id == REMOVE_ALL_MESSAGES
+
+
+def test_answers_that_were_cut_off_are_not_kept(nodes: NodeCache[Any]) -> None:
+    """The node runs again, and may get the whole answer; one that asks for a tool is kept, for its node is cached."""
+    cut = AIMessage("Hel", response_metadata={"finish_reason": "length"})
+    nodes.set({KEY: (deque([("messages", [cut])]), None), OTHER: ([("answer", cut)], None)})
+    asyncio.run(nodes.aset({KEY: (deque([("messages", [cut])]), None)}))
+    assert nodes.get([KEY, OTHER]) == {} and nodes.stats()["skipped_truncated"] == 3
+    calls = AIMessage("", tool_calls=[{"name": "f", "args": {}, "id": "1"}])
+    nodes.set({KEY: (deque([("messages", [calls])]), None)})
+    assert nodes.get([KEY])[KEY][0][1] == [calls]
 
 
 def test_graphs_of_one_cache_are_told_apart_by_name() -> None:
