@@ -17,7 +17,7 @@ from openai import AsyncOpenAI, AsyncStream, Stream
 
 from .cache.embeddings import Inputs
 from .cache.llm import IGNORED, Rules, Skips, hash_of, headers_key, logger, request_key
-from .cache.openai_answers import CHAT, RESPONSES, Kind, from_bytes, to_bytes
+from .cache.openai_answers import CHAT, RESPONSES, Kind, answer_of, stream_of, to_bytes
 from .cache.streams import AsyncRecording, Recording
 
 __all__ = ["cache_stats", "cached"]
@@ -174,14 +174,14 @@ def _create(store: _Store, original: Create, path: str, kind: Kind) -> Create:
             return store.pack_or_raise(mine[0])
 
         try:
-            found = from_bytes(store.cache.get_or_set(key, call, **store.more))
+            entry = store.cache.get_or_set(key, call, **store.more)
         except _Answered as answered:
             return mine[0] if mine else answered.answer
         if mine:
             return mine[0]
-        answer = kind.answer(found) if found else None
+        answer = answer_of(kind, entry)
         if answer is not None:
-            return kind.build(answer)
+            return answer
         with contextlib.suppress(_Answered):  # recorded from a stream, which told less than a whole answer
             entry = call()
             with _unharmed():
@@ -189,10 +189,9 @@ def _create(store: _Store, original: Create, path: str, kind: Kind) -> Create:
         return mine[0]
 
     def streamed(request: dict[str, Any], key: str) -> Any:
-        found = from_bytes(store.cache.get(key, **store.scope))
-        pieces = kind.pieces(found, request) if found else None
+        pieces = stream_of(kind, store.cache.get(key, **store.scope), request)
         if pieces is not None:
-            return _played(store, [kind.build_piece(piece) for piece in pieces])
+            return _played(store, pieces)
 
         def commit(told: list[Any]) -> None:
             with _unharmed():
@@ -221,14 +220,14 @@ def _async_create(store: _Store, original: Create, path: str, kind: Kind) -> Cre
             return store.pack_or_raise(mine[0])
 
         try:
-            found = from_bytes(await store.cache.aget_or_set(key, call, **store.more))
+            entry = await store.cache.aget_or_set(key, call, **store.more)
         except _Answered as answered:
             return mine[0] if mine else answered.answer
         if mine:
             return mine[0]
-        answer = kind.answer(found) if found else None
+        answer = answer_of(kind, entry)
         if answer is not None:
-            return kind.build(answer)
+            return answer
         with contextlib.suppress(_Answered):
             entry = await call()
             with _unharmed():
@@ -236,10 +235,9 @@ def _async_create(store: _Store, original: Create, path: str, kind: Kind) -> Cre
         return mine[0]
 
     async def streamed(request: dict[str, Any], key: str) -> Any:
-        found = from_bytes(await store.cache.aget(key, **store.scope))
-        pieces = kind.pieces(found, request) if found else None
+        pieces = stream_of(kind, await store.cache.aget(key, **store.scope), request)
         if pieces is not None:
-            return _played(store, [kind.build_piece(piece) for piece in pieces])
+            return _played(store, pieces)
 
         async def commit(told: list[Any]) -> None:
             with _unharmed():

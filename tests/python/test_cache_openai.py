@@ -105,6 +105,52 @@ def test_many_callers_make_one_call(tiers: Any) -> None:
         assert all(answer == answers[0] for answer in answers) and all(answer == others[0] for answer in others)
 
 
+def test_a_caller_who_gives_up_does_not_take_the_others_with_him(tiers: Any) -> None:
+    """The one who calls is cancelled: who waited for his answer gets one all the same."""
+
+    async def main() -> Any:
+        asked, loop = asyncio.Event(), asyncio.get_running_loop()
+
+        def say(request: Any) -> str:
+            loop.call_soon_threadsafe(asked.set)
+            return "Hello"
+
+        with MockLLM(replies=[Reply(say, latency=0.2)]) as llm:
+            create = async_client_of(llm, tiers).chat.completions.create
+            first, *others = (asyncio.ensure_future(create(**ASK)) for _ in range(4))
+            await asked.wait()
+            first.cancel()
+            answers = await asyncio.gather(first, *others, return_exceptions=True)
+            return len(llm.requests), answers
+
+    calls, (first, *others) = asyncio.run(main())
+    assert isinstance(first, asyncio.CancelledError)
+    assert all(other == others[0] and other.choices[0].message.content == "Hello" for other in others)
+    assert calls <= 2 and len(tiers) == 1
+
+
+@pytest.mark.parametrize("entry", [b"", b"garbage", b"[]", b"{}", b"5", b'{"answer": 5}', b'{"pieces": [5]}', 7, None])
+def test_an_entry_that_is_not_ours_is_a_miss(llm: MockLLM, entry: Any) -> None:
+    """Whatever lies there, whoever wrote it."""
+
+    class Foreign(libperf.TieredCache):
+        def get(self, key: object, default: Any = None, **more: Any) -> Any:
+            return entry
+
+        def get_or_set(self, key: object, factory: Any, *args: Any, **more: Any) -> Any:
+            return entry
+
+        def get_many(self, keys: Any, **more: Any) -> Any:
+            return dict.fromkeys(keys, entry)
+
+    client = client_of(llm, Foreign())
+    assert client.chat.completions.create(**ASK).choices[0].message.content
+    assert told(client.chat.completions.create(**ASK, stream=True))
+    assert client.responses.create(model="m", input="a", temperature=0).output_text
+    assert client.embeddings.create(model="e", input="a").data[0].embedding
+    assert len(llm.requests) == 4
+
+
 def test_an_answer_that_is_not_kept_still_serves_all_who_wait(tiers: Any) -> None:
     """A truncated answer goes to those who asked meanwhile, and to nobody afterwards."""
     with MockLLM(latency=0.2) as llm:

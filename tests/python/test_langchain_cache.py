@@ -228,6 +228,17 @@ def test_what_has_no_bytes_stays_in_memory() -> None:
     assert again[0].message.additional_kwargs["parsed"].degrees == [1]
 
 
+@pytest.mark.parametrize("entry", [b"", b"garbage", bytes(200), "text", 7])
+def test_an_entry_that_is_not_ours_is_a_miss(entry: Any) -> None:
+    """Whatever lies there, whoever wrote it: the model is asked."""
+    from libperf.langchain_cache import _key
+
+    cache = LLMCache()
+    cache.cache.set(_key("prompt", SETTINGS), entry)
+    assert cache.lookup("prompt", SETTINGS) is None
+    assert asyncio.run(cache.alookup("prompt", SETTINGS)) is None
+
+
 def test_it_is_there_after_a_restart(llm: MockLLM, tmp_path: Path) -> None:
     """On disk, for another cache that begins with nothing in memory."""
     pytest.importorskip("libperf.cache.disk")

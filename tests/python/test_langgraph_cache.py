@@ -244,6 +244,14 @@ def test_set_never_raises(nodes: NodeCache[Any]) -> None:
     assert graph.invoke({"x": 1}) == {"x": 1, "log": [{"x": 1}]} and len(calls) == 1
 
 
+@pytest.mark.parametrize("entry", [b"", b"garbage", bytes(200), "text", 7])
+def test_an_entry_that_is_not_ours_is_a_miss(nodes: NodeCache[Any], entry: Any) -> None:
+    """Whatever lies there, whoever wrote it: the node runs."""
+    nodes.cache.set(nodes._place(KEY), entry)
+    assert nodes.get([KEY]) == {} and asyncio.run(nodes.aget([KEY])) == {}
+    assert nodes.stats()["errors"] == 2
+
+
 def test_an_object_of_the_program_stays_in_memory(nodes: NodeCache[Any]) -> None:
     """No bytes can be made of it, so it is copied: kept, not shared."""
     graph, calls = graph_of(nodes, node=lambda state: {"log": [Plan([1])]})

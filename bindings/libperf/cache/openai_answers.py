@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from .response_events import response_of, tell_response
 from .streams import assemble, has_usage, take_apart, without_usage
 
-__all__ = ["CHAT", "RESPONSES", "Kind", "from_bytes", "to_bytes"]
+__all__ = ["CHAT", "RESPONSES", "Kind", "answer_of", "stream_of", "to_bytes"]
 
 Entry = Mapping[str, Any]  # {"answer": whole} or {"pieces": [...]}
 
@@ -17,15 +17,22 @@ def to_bytes(entry: Entry) -> bytes:
     return json.dumps(entry, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
 
 
-def from_bytes(entry: Any) -> dict[str, Any] | None:
-    """None: nothing there, or nothing of ours."""
-    if not isinstance(entry, bytes):
-        return None
+def answer_of(kind: "Kind", entry: Any) -> Any:
+    """The SDK's object of an entry; None: there is none, or not all of it was recorded."""
     try:
-        found = json.loads(entry)
-    except ValueError:
+        answer = kind.answer(json.loads(entry))
+        return None if answer is None else kind.build(answer)
+    except (TypeError, ValueError, LookupError, AttributeError):  # nothing of ours
         return None
-    return found if isinstance(found, dict) and ("answer" in found or "pieces" in found) else None
+
+
+def stream_of(kind: "Kind", entry: Any, request: Entry) -> list[Any] | None:
+    """What a stream of that entry yields, in the same way."""
+    try:
+        pieces = kind.pieces(json.loads(entry), request)
+        return None if pieces is None else [kind.build_piece(piece) for piece in pieces]
+    except (TypeError, ValueError, LookupError, AttributeError):
+        return None
 
 
 def _built(kind: Any, answer: dict[str, Any]) -> Any:
