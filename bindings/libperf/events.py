@@ -59,6 +59,7 @@ class Code(IntEnum):
     IMPORT = lib.PERF_EVENT_IMPORT
     IMPORTED = lib.PERF_EVENT_IMPORTED
     MEMORY = lib.PERF_EVENT_MEMORY
+    CALL = lib.PERF_EVENT_CALL
 
 
 class ActorKind(IntEnum):

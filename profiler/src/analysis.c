@@ -21,6 +21,7 @@ struct perf_analysis {
     perf_resource_use *resources;
     uint64_t *asked; /* by resource, when first */
     double *scale, *capacity, *gap;
+    bool *cached;       /* by label */
     double *span_scale; /* resampled; made when first needed */
 };
 
@@ -122,6 +123,8 @@ make(perf_analysis *a, perf_reader *reader, uint64_t session)
     perfi_path_prepare(&a->path, &a->region, &a->model);
     a->scale =
         perfi_region_take(&a->region, a->model.labels.count, sizeof *a->scale);
+    a->cached =
+        perfi_region_take(&a->region, a->model.labels.count, sizeof *a->cached);
     a->capacity = perfi_region_take(&a->region, a->line.resources.count,
                                     sizeof *a->capacity);
     a->gap =
@@ -223,6 +226,10 @@ perf_analysis_label(const perf_analysis *a, uint32_t label, perf_label *out)
         .tail_ns = l->tail_ns,
         .grown_bytes = l->grown_bytes,
         .barrier_ns = l->barrier_ns,
+        .digested = l->digested,
+        .distinct = l->distinct,
+        .repeats = l->repeats,
+        .place = l->place ? l->place : UINT32_MAX,
     };
     if (l->limiter)
         out->gap_ns = a->model.limiters.item[l->limiter - 1].gap_ns;
@@ -285,6 +292,12 @@ change(perf_analysis *a, const perf_change *c, perfi_conditions *how)
             return PERF_ERR_NOT_FOUND;
         how->side_by_side = c->what + 1;
         return PERF_OK;
+    case PERF_CHANGE_CACHE:
+        if (c->what >= a->info.labels)
+            return PERF_ERR_NOT_FOUND;
+        a->cached[c->what] = true;
+        how->cached = a->cached;
+        return PERF_OK;
     default: return PERF_ERR_INVALID;
     }
 }
@@ -310,6 +323,7 @@ perf_analysis_replay_blocking(perf_analysis *a, const perf_change *changes,
         .contended = a->contended,
         .seed = seed,
     };
+    memset(a->cached, 0, a->info.labels * sizeof *a->cached);
     all_to_one(a->scale, a->info.labels);
     all_to_one(a->capacity, a->info.resources);
     all_to_one(a->gap, a->model.limiters.count);

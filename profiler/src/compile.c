@@ -65,20 +65,48 @@ open_in(perfi_compiler *c, uint32_t parent)
     return parent ? &c->m->line->spans.item[parent - 1].open_child : &c->top;
 }
 
+static void
+end_call(perfi_compiler *c, uint32_t span)
+{
+    perfi_compile_op(c, PERFI_OP_END, 0)->span = span;
+    c->m->call_ops[span].end = (uint32_t)c->m->ops.count;
+}
+
 /* Where the operations of a span lie, when it begins and ends in one actor. */
 static void
 note_extent(perfi_compiler *c, const perfi_moment *e)
 {
     uint32_t span = perfi_ids_find(&c->m->line->span_ids, e->key) + 1;
-    if (!span || c->m->line->spans.item[span - 1].actor != c->actor)
+    const perfi_span *s = span ? &c->m->line->spans.item[span - 1] : NULL;
+    if (!s || s->actor != c->actor)
         return;
-    perfi_range *ops = &c->m->span_ops[span];
+    uint32_t here = (uint32_t)c->m->ops.count;
     if (e->code == PERF_EVENT_SPAN_END) {
-        ops->end = (uint32_t)c->m->ops.count;
+        c->m->span_ops[span].end = here;
+        if (s->is_call)
+            end_call(c, span);
         return;
     }
-    ops->first = (uint32_t)c->m->ops.count;
+    c->m->span_ops[span].first = c->m->call_ops[span].first = here;
     perfi_compile_op(c, PERFI_OP_BEGIN, 0)->span = span;
+    if (s->is_call && s->end && s->ended_in != c->actor)
+        *perfi_list_add(c->m->region, &c->abroad) = span;
+}
+
+/* A call that another actor ended (LangChain tells the end of async models in
+ * a task of its own) is over when this one goes on after that. */
+static void
+end_calls_abroad(perfi_compiler *c, uint64_t t)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < c->abroad.count; i++) {
+        uint32_t span = c->abroad.item[i];
+        if (c->m->line->spans.item[span - 1].end <= t)
+            end_call(c, span);
+        else
+            c->abroad.item[kept++] = span;
+    }
+    c->abroad.count = kept;
 }
 
 static void
@@ -336,6 +364,8 @@ perfi_compile(perfi_model *m, uint32_t actor)
     p->suspensions.first = (uint32_t)m->suspensions.count;
     while (c.i < c.a->count) {
         const perfi_moment *e = &c.moment[c.i];
+        if (c.abroad.count)
+            end_calls_abroad(&c, e->t);
         if (e->code == PERF_EVENT_RUN || e->code == PERF_EVENT_THREAD) {
             perfi_compile_go_on_from(&c, e);
             c.i++;
@@ -353,4 +383,5 @@ perfi_compile(perfi_model *m, uint32_t actor)
     p->ops.end = p->whole_end = (uint32_t)m->ops.count;
     p->suspensions.end = (uint32_t)m->suspensions.count;
     perfi_region_drop(m->region, c.before.item);
+    perfi_region_drop(m->region, c.abroad.item);
 }

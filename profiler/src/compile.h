@@ -16,6 +16,7 @@ typedef struct perfi_compiler {
     bool startup;                /* and this is before the program's own work */
     uint32_t top;                /* open_child of no span */
     perfi_list(uint32_t) before; /* WAIT_FOR: things */
+    perfi_list(uint32_t) abroad; /* open calls that another actor will end */
     uint32_t set;                /* of things it waits for, again and again */
     uint32_t set_first;          /* in model.keys */
 } perfi_compiler;

@@ -26,6 +26,8 @@ perfi_model_build(perfi_model *m, perfi_region *region, perf_reader *reader,
         perfi_region_take(region, line->things.count, sizeof *m->set_of);
     m->span_ops =
         perfi_region_take(region, line->spans.count + 1, sizeof *m->span_ops);
+    m->call_ops =
+        perfi_region_take(region, line->spans.count + 1, sizeof *m->call_ops);
     m->open_use =
         perfi_region_take(region, line->resources.count, sizeof *m->open_use);
     perfi_labels_prepare(m);
@@ -42,5 +44,6 @@ perfi_model_build(perfi_model *m, perfi_region *region, perf_reader *reader,
     perfi_own_memory(m);
     perfi_steps_find(m);
     perfi_siblings_find(m);
+    perfi_repeats_find(m);
     perfi_queues_cut(m); /* last: programs no longer lie in one piece */
 }

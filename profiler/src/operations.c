@@ -213,7 +213,16 @@ perfi_operation(perfi_replay *r, uint32_t player, const perfi_op *op)
     switch ((perfi_op_code)op->code) {
     case PERFI_OP_NONE: return PERFI_GO_ON;
     case PERFI_OP_BEGIN:
+        if (r->how->cached) {
+            perfi_next next = perfi_flight_begin(r, player, op);
+            if (next != PERFI_GO_ON)
+                return next;
+        }
         return r->how->side_by_side ? begin(r, player, op) : PERFI_GO_ON;
+    case PERFI_OP_END:
+        if (r->how->cached)
+            perfi_flight_end(r, op);
+        return PERFI_GO_ON;
     case PERFI_OP_RUN:
         ns = own_time(r, p, op);
         if (!ns)

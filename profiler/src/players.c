@@ -219,8 +219,8 @@ perfi_replay_step(perfi_replay *r, uint32_t player)
 }
 
 /* Callbacks that count: the n-th call has the n-th's effects. */
-static void
-start(perfi_replay *r, uint32_t player)
+void
+perfi_replay_start(perfi_replay *r, uint32_t player)
 {
     perfi_player *p = &r->players[player];
     p->started = true;
@@ -278,7 +278,7 @@ perfi_replay_drive(perfi_replay *r, uint32_t loop)
         l->busy = true;
         p->thread = r->players[l->host - 1].thread;
         if (!p->started)
-            start(r, player);
+            perfi_replay_start(r, player);
         if (perfi_replay_step(r, player) == PERFI_KEEPS)
             return;
         l->busy = false;

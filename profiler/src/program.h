@@ -31,6 +31,7 @@ typedef enum perfi_op_code {
     PERFI_OP_TASK_DONE,
     PERFI_OP_JOIN,
     PERFI_OP_BEGIN, /* span `span` begins */
+    PERFI_OP_END,   /* and ends, where equal calls are known */
     PERFI_OP_COUNT, /* until `ns` of the `more` things from keys[what] on are
                        done */
     PERFI_OP_WAIT_EXECUTOR, /* until `what` (resource) has nothing to do */
@@ -61,6 +62,10 @@ typedef struct perfi_label {
     uint32_t calls;    /* spans of this name */
     uint32_t retried;  /* of them, begun again after an error */
     uint32_t siblings; /* of them, after another one from the same place */
+    uint32_t digested; /* calls whose arguments are known */
+    uint32_t distinct; /* of these; the others are the same again */
+    uint32_t repeats;  /* of these, that an equal one could have answered */
+    uint32_t place;    /* of what is called: a name; 0: not known */
     uint32_t limiter;  /* 1 + what spaces its calls out; 0: nothing */
     uint64_t cpu_ns;   /* in RUN */
     uint64_t block_ns; /* in BLOCK */
@@ -124,6 +129,14 @@ typedef struct perfi_sibling {
     perfi_range ops; /* from its BEGIN on */
 } perfi_sibling;
 
+/** A call whose arguments are known by a digest, and that came to a good end:
+ *  an equal one could have had its result. */
+typedef struct perfi_call {
+    uint32_t span;
+    uint32_t set;    /* of calls that are equal */
+    perfi_range ops; /* from its BEGIN on, with its END */
+} perfi_call;
+
 /** How long a span took itself. */
 typedef struct perfi_own {
     uint32_t name, span;
@@ -177,7 +190,11 @@ typedef struct perfi_model {
     perfi_list(perfi_sibling) siblings;
     uint32_t *sibling_of;  /* span -> 1 + sibling; 0: has none */
     perfi_range *span_ops; /* span -> operations; end 0: not in one piece */
-    uint32_t *open_use;    /* resource -> 1 + newest use that is not over */
+    perfi_list(perfi_call) calls; /* by set, then their beginning */
+    uint32_t *call_of;            /* span -> 1 + call; 0: none */
+    perfi_range *call_ops; /* span -> operations of a call; end 0: none */
+    uint32_t call_sets;
+    uint32_t *open_use; /* resource -> 1 + newest use that is not over */
     perfi_list(perfi_limiter) limiters;
     perfi_list(perfi_body) bodies; /* by queue, then time */
     uint32_t *closes; /* while an actor is compiled: its moment -> the one that
@@ -232,6 +249,9 @@ void perfi_own_memory(perfi_model *m);
 
 /** siblings.c: calls that could be made side by side. */
 void perfi_siblings_find(perfi_model *m);
+
+/** repeats.c: calls that are made again. */
+void perfi_repeats_find(perfi_model *m);
 
 /** steps.c: how long nodes of a graph waited for the last of their step. */
 void perfi_steps_find(perfi_model *m);

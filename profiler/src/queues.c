@@ -30,6 +30,7 @@ lone_get(const perfi_model *m, uint32_t actor)
             break;
         case PERFI_OP_NONE:
         case PERFI_OP_BEGIN:
+        case PERFI_OP_END:
         case PERFI_OP_SPAWN:
         case PERFI_OP_WAIT:
         case PERFI_OP_RESOLVE: break;

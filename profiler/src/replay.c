@@ -22,6 +22,7 @@ reset(perfi_replay *r, const perfi_conditions *how)
     memset(r->sibling_is, 0, r->m->siblings.count * sizeof *r->sibling_is);
     memset(r->sibling_line, 0, r->m->siblings.count * sizeof *r->sibling_line);
     memset(r->loops, 0, line->loop_ids.count * sizeof *r->loops);
+    memset(r->flights, 0, r->m->call_sets * sizeof *r->flights);
     memset(r->calls, 0, r->m->groups.count * sizeof *r->calls);
     if (r->m->keys.count)
         memcpy(r->keys, r->m->keys.item, r->m->keys.count * sizeof *r->keys);
@@ -58,7 +59,12 @@ perfi_replay_run(perfi_replay *r, const perfi_conditions *how)
         return r->outcome;
     perfi_agenda_add(r, 0, PERFI_DUE_STEP, r->m->line->main);
     perfi_date date;
-    while (!r->ended && perfi_agenda_next(r, &date)) {
+    while (!r->ended) {
+        if (!perfi_agenda_next(r, &date)) {
+            if (!perfi_flights_give_up(r))
+                break;
+            continue;
+        }
         bool of_lock =
             date.what == PERFI_DUE_RAN || date.what == PERFI_DUE_PREEMPT;
         if (of_lock && date.who != r->token) /* void */
@@ -125,6 +131,7 @@ perfi_replay_make(perfi_model *m, perfi_region *region)
     r->keys = perfi_region_take(region, m->keys.count, sizeof *r->keys);
     r->keys_done =
         perfi_region_take(region, m->keys.count, sizeof *r->keys_done);
+    r->flights = perfi_region_take(region, m->call_sets, sizeof *r->flights);
     r->calls = perfi_region_take(region, m->groups.count, sizeof *r->calls);
     r->next_slot =
         perfi_region_take(region, m->limiters.count, sizeof *r->next_slot);

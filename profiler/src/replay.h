@@ -12,6 +12,7 @@ typedef struct perfi_conditions {
     const double *capacity;   /* by resource: times this; NULL: 1 */
     const double *gap;        /* by limiter: times this; NULL: 1 */
     const double *span_scale; /* by span, its own time times this; NULL: 1 */
+    const bool *cached;       /* by label: equal calls are made once */
     uint32_t more_workers;    /* 1 + queue whose workers come twice */
     uint32_t side_by_side;    /* 1 + label whose siblings run at once */
     uint32_t shorter_holds;   /* 1 + lock: half as long, where others waited */

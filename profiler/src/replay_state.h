@@ -55,6 +55,13 @@ typedef struct perfi_line {
     uint32_t first, last; /* 1 + waiter */
 } perfi_line;
 
+/** Calls that are equal, where a cache is tried out. */
+typedef struct perfi_flight {
+    uint32_t leader; /* span of the one that is computed; 0: none yet */
+    bool landed;     /* it is done */
+    perfi_line line; /* those who wait for it */
+} perfi_flight;
+
 typedef struct perfi_stock {
     uint64_t free, available, unfinished, pending, next_item;
     uint64_t limit; /* of a queue; 0: none */
@@ -106,6 +113,8 @@ struct perfi_replay {
     perfi_line *awaited; /* by thing */
     uint8_t *sibling_is; /* by sibling: 0, RUNS or DONE */
     perfi_line *sibling_line;
+    perfi_flight *flights; /* by set of equal calls */
+    perfi_list(uint32_t) hurried;
     uint32_t *calls;     /* by group */
     uint64_t *next_slot; /* by limiter */
     bool *contended;     /* by grant */
@@ -143,6 +152,8 @@ void perfi_lock_preempt(perfi_replay *r);
 bool perfi_stock_acquire(perfi_replay *r, uint32_t player, const perfi_op *op);
 void perfi_stock_release(perfi_replay *r, uint32_t player, const perfi_op *op);
 bool perfi_stock_put(perfi_replay *r, uint32_t player, const perfi_op *op);
+/** Put, although there may be no room. */
+void perfi_stock_force(perfi_replay *r, const perfi_op *op);
 bool perfi_stock_take(perfi_replay *r, uint32_t player, const perfi_op *op,
                       uint64_t *item);
 void perfi_stock_give_back(perfi_replay *r, uint32_t queue);
@@ -164,6 +175,12 @@ typedef enum perfi_next {
 perfi_next perfi_operation(perfi_replay *r, uint32_t player,
                            const perfi_op *op);
 
+/* flights.c */
+perfi_next perfi_flight_begin(perfi_replay *r, uint32_t player,
+                              const perfi_op *op);
+void perfi_flight_end(perfi_replay *r, const perfi_op *op);
+bool perfi_flights_give_up(perfi_replay *r);
+
 /* players.c */
 /** A sibling begins to run beside the actor whose it is. */
 void perfi_replay_set_going(perfi_replay *r, uint32_t player, uint32_t sibling);
@@ -176,6 +193,8 @@ void perfi_replay_ready(perfi_replay *r, uint32_t player);
 /** Likewise, made ready by a timer or from outside. */
 void perfi_replay_due(perfi_replay *r, uint32_t player);
 void perfi_replay_set_turn(perfi_replay *r, uint32_t loop);
+/** It runs for the first time. */
+void perfi_replay_start(perfi_replay *r, uint32_t player);
 void perfi_replay_resume(perfi_replay *r, uint32_t player);
 /** Run an actor until it keeps its thread busy or gives it up. */
 perfi_next perfi_replay_step(perfi_replay *r, uint32_t player);

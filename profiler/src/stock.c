@@ -87,6 +87,15 @@ wake_one(perfi_replay *r, perfi_line *line, perfi_stock *s)
     perfi_replay_ready(r, next.player);
 }
 
+void
+perfi_stock_force(perfi_replay *r, const perfi_op *op)
+{
+    perfi_stock *s = &r->stocks[op->what];
+    s->available++;
+    s->unfinished++;
+    wake_one(r, &s->takers, NULL);
+}
+
 bool
 perfi_stock_put(perfi_replay *r, uint32_t player, const perfi_op *op)
 {
@@ -95,9 +104,7 @@ perfi_stock_put(perfi_replay *r, uint32_t player, const perfi_op *op)
         perfi_replay_wait(r, &s->putters, player);
         return false;
     }
-    s->available++;
-    s->unfinished++;
-    wake_one(r, &s->takers, NULL);
+    perfi_stock_force(r, op);
     return true;
 }
 

@@ -129,7 +129,21 @@ note_span(stream *s, const perf_event *e, uint64_t t)
             a->inner = span->parent;
         span->status = e->arg;
         span->end = t ? t : 1;
+        span->ended_in = s->stack[s->depth - 1];
     }
+}
+
+/* It says nothing about time: no moment of anybody. */
+static void
+note_call(perfi_timeline *to, const perf_event *e)
+{
+    uint32_t number = span_of(to, e->key);
+    if (!number)
+        return;
+    perfi_span *span = &to->spans.item[number - 1];
+    span->is_call = true;
+    span->digest = e->more;
+    span->place = e->arg < PERF_NAMES_MAX ? e->arg : 0;
 }
 
 static void
@@ -243,6 +257,7 @@ take(stream *s, const perf_event *e)
         return;
     case PERF_EVENT_RESOURCE:
     case PERF_EVENT_WHERE: note_resource(to, e); return;
+    case PERF_EVENT_CALL: note_call(to, e); return;
     case PERF_EVENT_MEMORY: {
         uint32_t span = span_of(to, e->span);
         *perfi_list_add(to->region, &to->memory) =

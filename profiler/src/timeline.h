@@ -43,12 +43,16 @@ typedef struct perfi_span {
     uint32_t parent;       /* span */
     uint32_t name;         /* of the segment; PERFI_NONE: never seen to begin */
     uint32_t actor;        /* where it began */
+    uint32_t ended_in;     /* actor */
+    uint32_t place;        /* of what was called: a name; 0: not known */
+    bool is_call;          /* what it was called with is known by `digest` */
     uint32_t status;       /* perf_status */
     bool was_current;      /* code ran in it */
     bool is_open;          /* while its actor is compiled; then also: */
     uint32_t open_child;   /* newest open span in it that is never current */
     uint32_t older, newer; /* spans of the same parent, likewise */
     uint64_t begin, end;   /* end 0: still open */
+    uint64_t digest;
 } perfi_span;
 
 typedef struct perfi_resource {

@@ -116,6 +116,11 @@ typedef enum perf_event_code {
     /* more: resident memory of the process, in bytes. Written by the core
      * itself before another event, about once a millisecond. */
     PERF_EVENT_MEMORY = 42,
+
+    /* key: span; more: a digest of what it was called with: calls of one name
+     * that have equal ones are the same call again; arg: where what was called
+     * is defined, "file:line" (kind TEXT), 0: not known */
+    PERF_EVENT_CALL = 43,
 } perf_event_code;
 
 /** One event, as a reader gives it. */

@@ -93,6 +93,12 @@ typedef struct perf_label {
     uint64_t tail_ns;    /* sum of what is above five medians, medians off */
     int64_t grown_bytes; /* resident memory gained meanwhile, minus lost */
     uint64_t barrier_ns; /* other nodes of a graph's step waited for it */
+    /* calls whose arguments are known by a digest (PERF_EVENT_CALL): */
+    uint32_t digested;
+    uint32_t distinct; /* with different arguments */
+    uint32_t repeats;  /* made again, with the arguments of one that came to a
+                          good end, sooner or later */
+    uint32_t place; /* of what is called: "file:line"; UINT32_MAX: not known */
 } perf_label;
 
 /** Errors: PERF_ERR_INVALID, PERF_ERR_NOT_FOUND. */
@@ -132,6 +138,12 @@ typedef enum perf_change_kind {
      * without an error in between, are made side by side; factor is not used.
      * Whether they need each other's results is not known here. */
     PERF_CHANGE_SIDE_BY_SIDE = 4,
+    /* label: of calls with the same arguments only the first is made; those
+     * that come meanwhile wait for it, later ones take a microsecond; factor is
+     * not used. What a call would have resolved, given back or put into a queue
+     * still is. Calls that failed, or whose arguments are not known, are made
+     * as they were. */
+    PERF_CHANGE_CACHE = 5,
 } perf_change_kind;
 
 typedef struct perf_change {

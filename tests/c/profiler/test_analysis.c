@@ -164,7 +164,7 @@ START_TEST(test_a_label_says_where_its_time_went)
     ck_assert_str_eq(perf_reader_name(reader, use.where, NULL), "a.py:7");
     ck_assert_int_eq(perf_analysis_resource(analysis, 1, &use), PERF_OK);
     ck_assert_uint_eq(use.sleeps, 1);
-    ck_assert_int_eq(perf_analysis_resource(analysis, 2, &use), PERF_OK);
+    ck_assert_int_eq(perf_analysis_resource(analysis, 3, &use), PERF_OK);
     ck_assert_uint_eq(use.kind, PERF_RESOURCE_EXECUTOR);
     ck_assert_uint_eq(use.uses, 2);
     ck_assert_uint_eq(use.held_ns, 24 * PT_MS);
@@ -313,7 +313,8 @@ START_TEST(test_bad_changes_are_refused)
         {{PERF_CHANGE_TIME, 0, (double)NAN}, PERF_ERR_RANGE},
         {{PERF_CHANGE_TIME, 0, (double)INFINITY}, PERF_ERR_RANGE},
         {{0, 0, 1}, PERF_ERR_INVALID},
-        {{PERF_CHANGE_SIDE_BY_SIDE + 1, 0, 1}, PERF_ERR_INVALID},
+        {{PERF_CHANGE_CACHE + 1, 0, 1}, PERF_ERR_INVALID},
+        {{PERF_CHANGE_CACHE, 3, 1}, PERF_ERR_NOT_FOUND},
         {{PERF_CHANGE_SIDE_BY_SIDE, 3, 1}, PERF_ERR_NOT_FOUND},
         {{UINT32_MAX, UINT32_MAX, 1}, PERF_ERR_INVALID},
         {{PERF_CHANGE_TIME, 3, 1}, PERF_ERR_NOT_FOUND},

@@ -19,6 +19,21 @@ replay_unchanged(void)
     return ns;
 }
 
+/* The label with the most repeats. */
+static uint32_t
+label_called(void)
+{
+    perf_label l;
+    uint32_t found = 0, most = 0;
+    for (uint32_t i = 0; !perf_analysis_label(analysis, i, &l); i++) {
+        if (l.repeats <= most)
+            continue;
+        most = l.repeats;
+        found = i;
+    }
+    return found;
+}
+
 /* ---- no memory ---- */
 
 START_TEST(test_making_fails_at_any_allocation)
@@ -62,12 +77,13 @@ START_TEST(test_replaying_fails_at_any_allocation)
             PERF_OK);
         perf_analysis_info_get(analysis, &info);
         a.allowed = a.calls + allowed;
-        perf_change more = {PERF_CHANGE_CAPACITY, 0, 2};
-        err = perf_analysis_replay_blocking(analysis, &more, 1, 1, 9, &ns);
+        perf_change more[] = {{PERF_CHANGE_CAPACITY, 0, 2},
+                              {PERF_CHANGE_CACHE, label_called(), 0}};
+        err = perf_analysis_replay_blocking(analysis, more, 2, 1, 9, &ns);
         ck_assert(err == PERF_OK || err == PERF_ERR_NOMEM);
         a.allowed = UINT64_MAX;
         ck_assert_int_eq(
-            perf_analysis_replay_blocking(analysis, &more, 1, 1, 9, &ns),
+            perf_analysis_replay_blocking(analysis, more, 2, 1, 9, &ns),
             PERF_OK);
         ck_assert_uint_eq(replay_unchanged(), info.replay_ns);
         perf_analysis_destroy(analysis);
@@ -116,6 +132,9 @@ START_TEST(test_every_prefix_of_a_recording)
             PT_ASSERT(!perf_analysis_replay_blocking(analysis, &more, 1, 0,
                                                      events, &ns));
         }
+        perf_change cache = {PERF_CHANGE_CACHE, label_called(), 0};
+        PT_ASSERT(!perf_analysis_replay_blocking(analysis, &cache, 1, 0, events,
+                                                 &ns));
         PT_ASSERT(replay_unchanged() == info.replay_ns);
         perf_analysis_destroy(analysis);
         perf_reader_close(reader);

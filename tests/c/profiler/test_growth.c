@@ -306,6 +306,36 @@ retries(uint32_t n)
     }
 }
 
+/* Calls that are made again, one after the other; each has a child. */
+static void
+repeats(uint32_t n)
+{
+    pt_main();
+    for (uint32_t i = 0; i < n; i++) {
+        uint64_t span = pt_open("call");
+        pt_say(CALL, .key = span, .more = i % 7);
+        uint64_t child = pt_new_task();
+        pt_resume(child, PERF_ACTOR_TASK);
+        pt_work(0.1);
+        pt_end_actor();
+        pt_close();
+    }
+}
+
+/* Each in the last, and all of them equal: nobody may wait for itself. */
+static void
+recursion(uint32_t n)
+{
+    pt_main();
+    for (uint32_t i = 0; i < n; i++) {
+        uint64_t span = pt_open("call");
+        pt_say(CALL, .key = span, .more = 1);
+        pt_work(0.1);
+    }
+    for (uint32_t i = 0; i < n; i++)
+        pt_close();
+}
+
 /* Many modules, each inside many spans. */
 static void
 imports(uint32_t n)
@@ -368,6 +398,8 @@ measure(void *ctx)
         perf_analysis_label(a, i, &label);
     perf_change change = {PERF_CHANGE_TIME, 0, 0.5};
     perf_analysis_replay_blocking(a, &change, 1, 0, 1, &ns);
+    change = (perf_change){PERF_CHANGE_CACHE, info.labels - 1, 0};
+    perf_analysis_replay_blocking(a, &change, 1, 0, 0, &ns);
     t->steps = steps;
     PT_CHECK_EQ(perf_reader_lost(reader) + pt_stats().dropped_records, 0);
     perf_analysis_destroy(a);
@@ -397,6 +429,8 @@ static const struct {
     {"waits for the first", waits_for_first, 4000},
     {"retries", retries, 8000},
     {"imports", imports, 8000},
+    {"repeats", repeats, 8000},
+    {"recursion", recursion, 8000},
     {"brackets", brackets, 8000},
 };
 

@@ -127,6 +127,28 @@ import(const char *module)
     pt_say(IMPORTED);
 }
 
+/* A call that is made three times, once with a child that holds a place. */
+static void
+calls(uint64_t by)
+{
+    uint64_t s = pt_resource(PERF_RESOURCE_SEMAPHORE, 2, "places");
+    for (int i = 0; i < 3; i++) {
+        uint64_t span = pt_open("called");
+        pt_say(CALL, .key = span, .more = 99,
+               .arg = pt_name(PERF_KIND_TEXT, "a.py:9"));
+        uint64_t child = pt_new_task();
+        pt_suspend(child);
+        pt_resume(child, PERF_ACTOR_TASK);
+        pt_say(ACQUIRE, .key = s);
+        pt_say(ACQUIRED, .key = s);
+        pt_sleep(child, 2);
+        pt_say(RELEASE, .key = s);
+        pt_end_actor();
+        pt_resume(by, PERF_ACTOR_TASK);
+        pt_close();
+    }
+}
+
 /* A producer, two workers that take turns, and their last items. */
 static void
 queue_and_workers(uint64_t by)
@@ -281,6 +303,7 @@ pt_scene_everything(void)
     import("numpy.linalg");
     queue_and_workers(root);
     lock(root);
+    calls(root);
     callbacks(root);
     helpers h = begin_helpers(root);
     pt_close();
