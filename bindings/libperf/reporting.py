@@ -10,6 +10,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
+from .caches import Cache, find_caches
 from .names import INPUT_TOKENS, OUTPUT_TOKENS, Kind
 from .reader import Info, Reader, Record
 
@@ -85,6 +86,11 @@ class Report:
         """No span, and no metric."""
         return not (self.rows or self.open or self.timings or self.counters or self.gauges)
 
+    @property
+    def caches(self) -> list[Cache]:
+        """What counters, gauges and timings say of caches."""
+        return find_caches(self.counters, self.gauges, self.timings)
+
     @classmethod
     def read(cls, reader: Reader) -> "Report":
         """Make a report of everything that a reader's picture holds. Takes all its records."""
@@ -112,6 +118,7 @@ class Report:
             "counters": self.counters,
             "gauges": {name: _finite(value) for name, value in self.gauges.items()},
             "timings": [_row_dict(row) for row in self.timings],
+            "caches": [cache.to_dict() for cache in self.caches],
             "records": self.records,
             "lost": {"records_overwritten": self.lost, **info.losses} if self.lost else dict(info.losses),
         }

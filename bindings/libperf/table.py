@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from .analysis import Analysis
+from .caches import is_of_cache
 from .names import Kind
 from .reporting import Call, Report, Row
 from .units import seconds
@@ -168,10 +169,15 @@ def render(report: Report, width: int) -> RenderableType:
         parts.append(operations(report.rows, bool(report.lost), width))
     else:
         parts.append(Text("no span was recorded: decorate functions with @libperf.trace, or libperf.instrument()"))
-    if report.timings:
-        parts += [Text(), operations(report.timings, True, width)]
+    if caches := report.caches:
+        from .cache_table import cache_rows
+
+        parts += [Text(), *cache_rows(caches, width)]
+    if timings := [row for row in report.timings if not is_of_cache(row.name)]:
+        parts += [Text(), operations(timings, True, width)]
     for name, value in [*report.counters.items(), *report.gauges.items()]:
-        parts.append(Text.assemble(("  metric ", "dim"), f"{name} = {value:,}"))
+        if not is_of_cache(name):
+            parts.append(Text.assemble(("  metric ", "dim"), f"{name} = {value:,}"))
     parts += calls("slowest calls", report.slowest)
     parts += calls("still open at the end" if report.state != "running" else "open now", report.open)
     last = list(notes(report))
