@@ -18,6 +18,7 @@ from .reader import Reader
 if TYPE_CHECKING:
     from .bottlenecks import Bottleneck
     from .deadlocks import Deadlock
+    from .repeats import Repeats
 
 __all__ = ["Analysis", "Label", "Resource", "Step"]
 
@@ -59,6 +60,10 @@ class Label:
     tail: float
     barrier: float  # that other nodes of a graph's step waited for it
     grown: int  # bytes of resident memory gained meanwhile, minus lost
+    digested: int = 0  # calls of which it is known what they were called with
+    distinct: int = 0  # of these: with different arguments
+    repeats: int = 0  # of these: a call with the same arguments came to a good end, so it could have answered
+    place: str = ""  # "file.py:12" of what is called; empty: not known
 
     @property
     def limiter(self) -> str:
@@ -221,6 +226,10 @@ class Analysis(Handle):
             retried=raw.retried,
             siblings=raw.siblings,
             grown=raw.grown_bytes,
+            digested=raw.digested,
+            distinct=raw.distinct,
+            repeats=raw.repeats,
+            place=self._text(raw.place),
             **times,
         )
 
@@ -278,6 +287,16 @@ class Analysis(Handle):
 
             self._cache["bottlenecks"] = find_bottlenecks(self)
         found: list[Bottleneck] = self._cache["bottlenecks"]
+        return found
+
+    @property
+    def repeats(self) -> "list[Repeats]":
+        """Calls that were made again with the same arguments, and what a cache would save; the largest gain first."""
+        if "repeats" not in self._cache:
+            from .repeats import find_repeats
+
+            self._cache["repeats"] = find_repeats(self)
+        found: list[Repeats] = self._cache["repeats"]
         return found
 
     @property
@@ -344,6 +363,7 @@ class Analysis(Handle):
             "events": self.events,
             "deadlocks": [{"locks": list(each.locks), "waited_s": each.seconds} for each in self.deadlocks],
             "bottlenecks": [each.to_dict() for each in self.bottlenecks],
+            "repeats": [each.to_dict() for each in self.repeats],
         }
 
     # ---- replays ----
@@ -387,7 +407,8 @@ class Analysis(Handle):
         A span, node or import by its name or "kind:name": by what its own time is multiplied. A semaphore or executor:
         {"capacity": n}; a queue: {"workers": n}, twice what there are; a lock: {"hold": 0.5}, what holders do while
         others wait takes half as long. "rate limit in NAME": by what the time between grants is multiplied. A name and
-        {"side_by_side": True}: calls that came one after the other are made at once.
+        {"side_by_side": True}: calls that came one after the other are made at once; and {"cached": True}: of calls with
+        the same arguments only the first is made.
         KeyError names what there is; ValueError says what is wrong with a value.
         """
         wanted = [change for name, value in changes.items() for change in find_changes(self, name, value)]

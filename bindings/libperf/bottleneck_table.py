@@ -11,6 +11,7 @@ from rich.text import Text
 
 from .analysis import RELIABLE_ERROR, Analysis
 from .bottlenecks import Bottleneck
+from .classes import TIER
 from .table import printable, short
 from .units import seconds
 
@@ -24,6 +25,7 @@ LEAST_NAME = 16  # columns: before names get shorter than that, the class goes
 TITLES = {"span": "function", "import": "", "limiter": ""}
 FIXES = {
     "faster": "2× faster",
+    "cache": "cached",
     "move to start": "done at start",
     "capacity": "capacity {to}",
     "workers": "{to} workers",
@@ -61,7 +63,7 @@ class Column(NamedTuple):
 
 
 def _name(each: Bottleneck) -> Text:
-    kind = TITLES.get(each.kind, each.kind)
+    kind = "" if TIER.fullmatch(each.name) else TITLES.get(each.kind, each.kind)
     return Text.assemble((f"{kind} " if kind else "", "dim"), (short(printable(each.name)), "bold"))
 
 

@@ -61,6 +61,22 @@ class Bottleneck:
 
 
 @dataclass(slots=True)
+class _Way:
+    """Another way to fix something."""
+
+    changes: list[Change]
+    fix: dict[str, Any]
+    advice: str  # up to the share that it saves; empty: it goes without saying
+    gain: float
+    low: float = 0.0
+    high: float = 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        low, high = min(self.low, self.gain), max(self.high, self.gain)
+        return self.fix | {"gain": round(self.gain, 4), "gain_low": round(low, 4), "gain_high": round(high, 4)}
+
+
+@dataclass(slots=True)
 class _Candidate:
     """Something that can be changed, while its row is being made."""
 
@@ -73,7 +89,7 @@ class _Candidate:
     gain: float
     evidence: Evidence
     labels: tuple[int, ...] = ()
-    alternatives: tuple[dict[str, Any], ...] = ()
+    alternatives: tuple[_Way, ...] = ()
     is_resource: bool = False
     is_unnamed: bool = False  # a resource that is known by its line
     low: float = 0.0
@@ -85,11 +101,12 @@ def find_bottlenecks(analysis: Analysis, thresholds: Thresholds | None = None) -
     thresholds = thresholds or Thresholds()
     found = [
         *_labels(analysis, thresholds),
+        *_repeats(analysis, thresholds),
         *_imports(analysis, thresholds),
         *_limiters(analysis),
         *_resources(analysis, thresholds),
     ]
-    groups = _named_first(_in_order(_best_of_name(found), thresholds.tie))
+    groups = _named_first(_in_order(_best_of_name(found, thresholds.tie), thresholds.tie))
     _intervals(analysis, [one for group in groups for one in group][:BOOTSTRAP_FINDINGS])
     return [_row(analysis, one, group) for group in groups for one in group]
 
@@ -138,14 +155,40 @@ def _labels(analysis: Analysis, t: Thresholds) -> list[_Candidate]:
     return found
 
 
-def _alternatives(analysis: Analysis, label: Label, t: Thresholds) -> tuple[dict[str, Any], ...]:
-    """Calls that came one after the other, made side by side; whether they need each other is for the user to say."""
-    if not label.siblings:
-        return ()
-    gain = analysis.gain([(lib.PERF_CHANGE_SIDE_BY_SIDE, label.number, 1.0)])
-    if gain < t.side_by_side_gain:
-        return ()
-    return ({"action": "side by side", "calls": label.siblings + 1, "gain": round(gain, 4)},)
+def _alternatives(analysis: Analysis, label: Label, t: Thresholds) -> tuple[_Way, ...]:
+    """Calls that came one after the other, made side by side, whether they need each other is for the user to say; and
+    equal calls, made once."""
+    ways = []
+    if label.siblings:
+        changes = [(lib.PERF_CHANGE_SIDE_BY_SIDE, label.number, 1.0)]
+        fix = {"action": "side by side", "calls": label.siblings + 1}
+        ways.append(_Way(changes, fix, "side by side, if they need not wait for each other: −", analysis.gain(changes)))
+        if ways[0].gain < t.side_by_side_gain:
+            ways.clear()
+    for one in analysis.repeats:
+        if one.label == label.number and one.gain >= t.cached_gain:
+            fix = {"action": "cache", "calls": one.digested, "repeats": one.repeats}
+            ways.append(_Way(one.changes, fix, f"or {classes.cached(one)}, saves ", one.gain))
+    return tuple(ways)
+
+
+def _repeats(analysis: Analysis, t: Thresholds) -> list[_Candidate]:
+    """What is worth a cache, together with everything that it calls."""
+    return [
+        _Candidate(
+            name=one.name,
+            kind=one.kind,
+            where=one.where,
+            changes=one.changes,
+            fix=one.fix,
+            share=_share(analysis, analysis.labels[one.label]),
+            gain=one.gain,
+            evidence=classes.of_repeats(one),
+            labels=(one.label,),
+        )
+        for one in analysis.repeats
+        if one.gain >= t.cached_gain
+    ]
 
 
 def _imports(analysis: Analysis, t: Thresholds) -> list[_Candidate]:
@@ -233,13 +276,19 @@ def _fix(resource: Resource) -> dict[str, Any]:
     return {"action": "capacity", "from": resource.capacity, "to": 2 * resource.capacity}
 
 
-def _best_of_name(found: list[_Candidate]) -> list[_Candidate]:
-    """A semaphore may have the name of what it guards: the row with the larger gain stands for it."""
+def _best_of_name(found: list[_Candidate], tie: float) -> list[_Candidate]:
+    """A semaphore may have the name of what it guards: the row with the larger gain stands for it. A cache is something
+    that one can do, twice as fast is only a measure: of equal gains the cache's stands."""
     best: dict[str, _Candidate] = {}
     for one in found:
         known = best.get(one.name)
-        if known is None or one.gain > known.gain:
+        lead = tie if one.fix["action"] == "cache" else 0.0
+        if known is None or one.gain + lead > known.gain:
             best[one.name] = one
+            if known and lead:
+                faster = _Way(known.changes, {"action": known.fix["action"]}, "", known.gain)
+                others = [way for way in known.alternatives if way.fix["action"] != "cache"]
+                one.alternatives = (faster, *others)
     return list(best.values())
 
 
@@ -271,24 +320,29 @@ def _named_first(groups: list[list[_Candidate]]) -> list[list[_Candidate]]:
 
 def _intervals(analysis: Analysis, found: list[_Candidate]) -> None:
     """5 % and 95 % of gains in replays whose durations are drawn anew from those that were recorded."""
-    gains: list[list[float]] = [[one.gain] for one in found]
+    wanted: list[_Candidate | _Way] = [*found, *(way for one in found for way in one.alternatives)]
+    gains: list[list[float]] = [[one.gain] for one in wanted]
     start = time.monotonic()
     for sample in range(1, BOOTSTRAP + 1):
         if time.monotonic() - start > BUDGET_S:
             break
         before = analysis.replay(sample=sample)
-        for one, known in zip(found, gains, strict=True):
+        for one, known in zip(wanted, gains, strict=True):
             known.append((before - analysis.replay(one.changes, sample)) / before if before else 0.0)
-    for one, known in zip(found, gains, strict=True):
+    for one, known in zip(wanted, gains, strict=True):
         known.sort()
         one.low, one.high = known[round(0.05 * (len(known) - 1))], known[round(0.95 * (len(known) - 1))]
 
 
 def _advice(one: _Candidate) -> str:
-    others = [
-        f"; side by side, if they need not wait for each other: −{way['gain'] * 100:.0f} %" for way in one.alternatives
-    ]
-    return one.evidence.advice + "".join(others)
+    first = f", saves {_share_saved(one)}" if one.fix["action"] == "cache" else ""
+    others = [f"; {way.advice}{_share_saved(way)}" for way in one.alternatives if way.advice]
+    return one.evidence.advice + first + "".join(others)
+
+
+def _share_saved(way: _Candidate | _Way) -> str:
+    spread = round((max(way.high, way.gain) - min(way.low, way.gain)) / 2 * 100)
+    return f"{way.gain * 100:.0f} %" + (f" ± {spread}" if spread else "")
 
 
 def _row(analysis: Analysis, one: _Candidate, group: list[_Candidate]) -> Bottleneck:
@@ -308,6 +362,6 @@ def _row(analysis: Analysis, one: _Candidate, group: list[_Candidate]) -> Bottle
         fix=one.fix,
         why=one.evidence.why,
         advice=_advice(one),
-        alternatives=one.alternatives,
+        alternatives=tuple(way.to_dict() for way in one.alternatives),
         ties=tuple(other.name for other in group if other is not one),
     )

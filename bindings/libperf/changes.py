@@ -62,6 +62,8 @@ def find_changes(analysis: "Analysis", name: str, value: Any) -> list[Change]:
     labels = [label for label in analysis.labels if is_meant(label)]
     if labels and value == {"side_by_side": True}:
         return [(lib.PERF_CHANGE_SIDE_BY_SIDE, label.number, 1.0) for label in labels]
+    if labels and value == {"cached": True}:
+        return [_cached(name, label) for label in labels]
     resources = [one for one in analysis.resources if one.name == name or (one.kind, one.name) == (kind, bare)]
     if resources and (isinstance(value, dict) or not labels):
         return [
@@ -82,6 +84,12 @@ def _factor(name: str, value: Any) -> float:
             f"{name!r}: {value!r} is no factor; 0.5 means half the time, 0 none at all, {MOST} is the most"
         )
     return float(value)
+
+
+def _cached(name: str, label: "Label") -> Change:
+    if not label.digested:
+        raise ValueError(f"{name!r}: nothing is known of its arguments, so not which of its calls are equal")
+    return lib.PERF_CHANGE_CACHE, label.number, 1.0
 
 
 def _resource_factor(resource: "Resource", name: str, value: Any) -> float:

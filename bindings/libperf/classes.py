@@ -3,6 +3,7 @@
 docs/bottlenecks.md explains each class in three sentences.
 """
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from .units import seconds, size
 
 if TYPE_CHECKING:
     from .analysis import Analysis, Label, Resource
+    from .repeats import Repeats
 
 __all__ = ["Evidence", "Thresholds"]
 
@@ -25,6 +27,7 @@ class Thresholds:
     convoy_use: float = 0.6  # a lock less in use than this, with more waiting than holding
     undersized_gain: float = 0.05
     side_by_side_gain: float = 0.02  # of calls one after the other; less is not worth saying
+    cached_gain: float = 0.02  # of a cache for calls that repeat, likewise
     loop_lag: float = 0.1  # ready tasks that the loop had no time for
     loop_own: float = 0.5  # of a name's own time, on the loop
     lock_wait: float = 0.1  # threads that waited for the interpreter lock
@@ -38,6 +41,14 @@ class Thresholds:
     barrier_wall: float = 0.1  # that siblings of a graph's step waited for one
     growth_bytes: int = 32 << 20  # of the resident memory, while a name was at work
     growth_own: float = 0.5  # of all growth
+
+
+TIER = re.compile(r"cache (.+): (\w+)")  # what cache.waits calls a wait of a cache
+TIERS = {
+    "disk": "a larger memory tier for {cache} (local_max_size=, max_bytes=), or a disk that is nearer",
+    "redis": "a nearer Redis for {cache}, a disk tier in front of it, or a larger memory tier (local_max_size=, max_bytes=)",
+    "lease": "a nearer Redis for {cache}: each miss asks it who computes",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,11 +146,37 @@ def _critical(label: "Label") -> str:
 
 
 def _faster(label: "Label") -> str:
+    if tier := TIER.fullmatch(label.name):
+        return TIERS.get(tier[2], f"make {label.name} faster").format(cache=tier[1])
     if label.kind == "llm":
-        return f"a smaller model or shorter answers for {label.name}; cache repeated calls; start it earlier"
+        return f"a smaller model or shorter answers for {label.name}; start it earlier"
     if label.calls >= 8:
-        return f"batch the {label.calls} calls of {label.name}, run them side by side, or cache repeated ones"
-    return f"make {label.name} faster, start it earlier, or cache it"
+        return f"batch the {label.calls} calls of {label.name}, or run them side by side"
+    return f"make {label.name} faster, or start it earlier"
+
+
+def of_repeats(found: "Repeats") -> Evidence:
+    """The class of calls whose arguments were there before."""
+    unknown = found.calls - found.digested
+    more = f"; of {unknown} more it is not known" if unknown else ""
+    return Evidence(
+        "repeated",
+        f"{found.repeats} of {found.digested} calls came again with the same arguments{more}",
+        cached(found),
+    )
+
+
+def cached(found: "Repeats") -> str:
+    """How to make equal calls once."""
+    if found.where:
+        how = f"add @libperf.cached(ttl=…) above {found.name} ({found.where})"
+    elif found.kind == "llm":
+        how = f"langchain_core.globals.set_llm_cache(libperf.langchain.LLMCache()), for {found.name}"
+    elif found.kind == "tool":
+        how = f"@libperf.cached(ttl=…) for what tool {found.name} calls, if that only reads"
+    else:
+        how = f"@libperf.cached(ttl=…) for what {found.name} calls"
+    return f"cache it, if an older answer will do: {how}: {found.repeats} of {found.digested} calls repeat"
 
 
 def of_resource(resource: "Resource", gain: float, analysis: "Analysis", t: Thresholds) -> Evidence:

@@ -58,6 +58,11 @@ CLASSES = {
         "The average hides it, because the last try succeeds. "
         "Remove the cause of the errors, or wait less between tries."
     ),
+    "repeated": (
+        "The same calls are made again and again, with arguments that they had before. "
+        "A cache answers all but the first of them at once; who comes while that one is on its way waits for it. "
+        "Cache it, unless every answer must be new."
+    ),
     "slow-tail": (
         "Half of the calls are quick, and a few take most of the time. "
         "With many calls side by side, one of the slow ones is nearly always among them. "
@@ -81,6 +86,8 @@ LIMITS = (
     "C code that frees the interpreter is replayed as if it held it.",
     "What nobody recorded cannot be changed: work in other processes is a wait of the length it had, and so is what one end of "
     "a socket waits for when the other end is in the same program.",
+    "A cache is taken to keep everything, and equal arguments to ask for the same; whether an older answer will do nobody "
+    "recorded. Of an answered call nothing is left but what it means for others, and what it puts into a queue is worked on.",
     "Priority and LIFO queues are replayed first in, first out.",
     "A replay can fit the recorded run exactly and still be wrong about a change: expect about nine of ten to be right.",
 )

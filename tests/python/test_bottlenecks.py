@@ -166,7 +166,9 @@ def test_calls_that_could_be_made_at_once() -> None:
         await call("once", 1)
 
     rows = {each.name: each for each in analysed(program).bottlenecks}
-    assert rows["page"].alternatives == ({"action": "side by side", "calls": 4, "gain": 0.6},)
+    assert rows["page"].alternatives == (
+        {"action": "side by side", "calls": 4, "gain": 0.6, "gain_low": 0.6, "gain_high": 0.6},
+    )
     assert rows["page"].advice.endswith("side by side, if they need not wait for each other: −60 %")
     assert rows["once"].alternatives == ()
 

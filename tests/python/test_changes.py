@@ -47,6 +47,17 @@ async def one_after_the_other() -> None:
     await call("summary", 1)
 
 
+async def again() -> None:
+    """Four calls of 1 s: two that are the same, one that is not, and one more of the first."""
+
+    @libperf.trace
+    async def look(what: str) -> None:
+        await asyncio.sleep(1)
+
+    for what in ("a", "a", "b", "a"):
+        await look(what)
+
+
 class Service:
     @libperf.trace
     async def fetch(self) -> None:
@@ -84,6 +95,9 @@ class Service:
         (one_slot_in_half_a_second, {"fetch": 0.5}, 0.1 / 2.7),
         (one_after_the_other, {"page": {"side_by_side": True}}, 3 / 5),
         (one_after_the_other, {"page": {"side_by_side": True}, "summary": 0}, 4 / 5),
+        (again, {"look": {"cached": True}}, 2 / 4),
+        (again, {"span:look": {"cached": True}}, 2 / 4),
+        (again, {"look": {"cached": True}, "function:look": 0.5}, 3 / 4),
         (in_threads, {"executor:readers": {"capacity": 4}}, 0),
         (namesakes, {"plan": 0.5}, 1.5 / 5),
         (namesakes, {"llm:plan": 0.5}, 1.5 / 5),
@@ -97,7 +111,7 @@ class Service:
 def test_what_if(program: Any, changes: dict[str, Any], gain: float) -> None:
     """Everything that has a name can be changed, by that or with its kind, alone or together with others."""
     found = analysed(program).what_if(changes)
-    assert found == pytest.approx(gain, abs=1e-6)
+    assert found == pytest.approx(gain, abs=2e-6)  # an answer out of a cache takes a microsecond
     assert found.reliable
 
 
@@ -134,6 +148,8 @@ def test_a_prediction_is_a_number_with_its_terms() -> None:
         (hand_over, "journal", {"hold": 0.1}, ValueError, r"only {'hold': 0.5} can be replayed, not 0.1"),
         (one_worker, "jobs", {"workers": 3}, ValueError, "only twice the 1 workers can be replayed, not 3"),
         (one_worker, "jobs", {"capacity": 2}, ValueError, r"no change of a queue; use {'workers': …}"),
+        (again, "look", {"cached": False}, ValueError, "'look': {'cached': False} is no factor"),
+        (chain, "B", {"cached": True}, ValueError, "'B': nothing is known of its arguments"),
         (one_slot_in_half_a_second, "rate limit in fetch", 0.5, KeyError, "rate limit in fetch"),
         (one_slot_in_half_a_second, "rate limit in gate", -1, ValueError, "-1 is no factor"),
     ],

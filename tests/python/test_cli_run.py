@@ -56,8 +56,9 @@ PROGRAM = {
 }
 REPORT = {
     *("schema", "libperf", "program", "wall_s", "operations", "slowest", "open", "counters", "gauges", "timings"),
-    *("records", "lost"),
+    *("caches", "records", "lost"),
     *("self_replay_error", "reliable", "analysed_wall_s", "startup_imports_s", "events", "deadlocks", "bottlenecks"),
+    "repeats",
 }
 
 

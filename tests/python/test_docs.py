@@ -393,9 +393,13 @@ import sys, time, libperf
 libperf.Counter("n").add(1)
 libperf.Gauge("g").set(2)
 libperf.Timing("t").record(0.5)
+libperf.Counter("cache.users.memory.hits").add(1)
 for _ in range(3):
     with libperf.span("s", tokens=3):
         time.sleep(0.01)
+@libperf.trace
+def again(n): time.sleep(0.01)
+for _ in range(3): again(1)
 span = libperf.span("left open").__enter__()
 if sys.argv[1:]: import json; print(json.dumps(libperf.snapshot()))
 """
@@ -408,6 +412,7 @@ PROFILED = (  # of programs that ran in profiling mode
     "events",
     "deadlocks",
     "bottlenecks",
+    "repeats",
 )
 
 

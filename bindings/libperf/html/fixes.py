@@ -53,6 +53,8 @@ def _steps(analysis: Analysis, each: Bottleneck) -> list[Step]:
     if each.kind == "limiter":
         return [(f"{times:g} × the rate", 1 / times) for times in TIMES[1:]]
     resource = _resource(analysis, each)
+    if each.fix["action"] == "cache":
+        return [("cached", {"cached": True})]
     if resource is None:
         return [(f"{factor * 100:.0f} % of its time" if factor else "no time at all", factor) for factor in FACTORS[1:]]
     if resource.kind == "lock":
@@ -75,5 +77,6 @@ def _fixed(each: Bottleneck) -> str:
         "rate": "2 × the rate",
         "move to start": "done at the start",
         "faster": "50 % of its time",
+        "cache": "cached",
     }
     return words.get(str(each.fix["action"]), str(each.fix["action"]))

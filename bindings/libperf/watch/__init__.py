@@ -10,7 +10,7 @@ import threading
 
 from .. import _scheduler
 from .._core import lib
-from . import imports, resources, spans
+from . import calls, imports, resources, spans
 from .patch import Patches
 
 __all__ = ["start", "stop"]
@@ -27,6 +27,7 @@ _PARTS = {
     "asyncio": "loops.watch_loops",
     "ssl": "imports.watch_certificates",
     "libperf.langchain": "spans.watch_langchain",
+    "libperf.cache.waits": "caches.watch_waits",
 }
 
 
@@ -34,6 +35,7 @@ def start() -> int:
     """Write events from now on. Returns the number of the session."""
     resources.forget()
     spans.watch_spans(_patches)
+    calls.watch_calls(_patches)
     imports.watch_imports(_patches)
     for name, part in _PARTS.items():
         imports.after(name, part, _patches)
@@ -50,6 +52,7 @@ def stop() -> None:
     _scheduler.switch(0)
     lib.perf_events_switch(False)
     imports.forget()
+    calls.leave_alone()
     _patches.undo()
 
 

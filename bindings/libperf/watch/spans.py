@@ -3,6 +3,7 @@
 from typing import Any
 
 from .. import _scheduler, context, tracing
+from .calls import watch_runs
 from .patch import Patches
 
 
@@ -24,3 +25,4 @@ def watch_langchain(patches: Patches) -> None:
         return put_back
 
     patches.wrap(langchain._Run, "put_back", "self", make)
+    watch_runs(patches, langchain.Handler)

@@ -27,6 +27,10 @@ class Fix:
         """By what to multiply the time of something that is done in these operations and locks."""
         return self.factor if self.name in names else 1.0
 
+    def caches(self, name: str) -> bool:
+        """Whether equal calls of a function are made once."""
+        return self.name == name
+
     def capacity(self, name: str, number: int) -> int:
         """How many a semaphore lets in, or how many workers a queue has."""
         return round(number / self.factor) if self.name == name else number

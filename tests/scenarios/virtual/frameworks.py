@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any, TypedDict
 
+from langchain_core.language_models.fake_chat_models import FakeListChatModel
 from langgraph.graph import END, START, StateGraph
 
 import libperf
@@ -49,3 +50,23 @@ async def framework_gap(k: Fix) -> None:
                 work(0.2 * k("agent"))
                 with libperf.span(name, kind="node"):
                     await asyncio.sleep(0.3 * k(name))
+
+
+@scenario("plan", top="assistant", category="repeated")
+async def same_question(k: Fix) -> None:
+    """Six steps of an agent put three questions to a model of LangChain's, which takes its time on a timer."""
+
+    class Model(FakeListChatModel):
+        async def _agenerate(self, *args: Any, **kwargs: Any) -> Any:
+            await asyncio.sleep(0.5)
+            return self._generate(*args, **kwargs)
+
+    libperf.instrument()
+    model = Model(responses=["yes"], name="assistant")
+    asked: set[str] = set()
+    for question in ("Rome?", "Oslo?", "Rome?", "Rome?", "Bonn?", "Oslo?"):
+        with libperf.span("plan"):
+            await asyncio.sleep(0.1 * k("plan"))
+        if question not in asked or not k.caches("assistant"):
+            await model.ainvoke([("system", "Be brief."), ("user", question)])
+        asked.add(question)

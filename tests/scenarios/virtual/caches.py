@@ -1,0 +1,39 @@
+"""What caches wait for: tiers that answer slowly are findings, flights are the doing of whoever leads them."""
+
+from __future__ import annotations
+
+import asyncio
+
+import libperf
+from libperf.cache import waits
+
+from .fix import Fix, call, scenario
+
+
+@scenario("answer", top="cache users: redis")
+async def slow_tier(k: Fix) -> None:
+    """Ten questions to Redis, one after the other, each with a round trip of 50 ms."""
+    for _ in range(10):
+        with libperf.span("ask"), waits.tier("users", "redis"):
+            await asyncio.sleep(0.05 * k("cache users: redis"))
+    await call(k, "answer", 0.2)
+
+
+@scenario("cache users: flight", "read", "answer", top="compute")
+async def one_flight(k: Fix) -> None:
+    """Four tasks want the same; three wait for the first. They wait two seconds each, and it is all the first one's."""
+    landed: asyncio.Future[None] | None = None
+
+    async def get() -> None:
+        nonlocal landed
+        if landed is not None:
+            with waits.flight("users"):
+                await landed
+            return
+        landed = asyncio.get_running_loop().create_future()
+        await call(k, "read", 0.5)
+        await call(k, "compute", 1.5)
+        landed.set_result(None)
+
+    await asyncio.gather(*[get() for _ in range(4)])
+    await call(k, "answer", 0.5)
