@@ -42,6 +42,19 @@ PERF_API void perf_allocator_arena_destroy(const perf_allocator *arena);
  *  asked for. 0 for NULL and for allocators that are not arenas. */
 PERF_API uint64_t perf_allocator_arena_bytes(const perf_allocator *arena);
 
+/** What a block of `size_bytes` really takes: as the allocator rounds it up,
+ *  with what it keeps beside it. Exact for an arena of jemalloc, about right
+ *  for glibc's malloc; `size_bytes` for any other allocator.
+ *  @param usable  NULL, or receives how many bytes may be asked for instead
+ *  without taking more; at least `size_bytes`. */
+PERF_API size_t perf_allocator_cost(const perf_allocator *allocator,
+                                    size_t size_bytes, size_t *usable);
+
+/** Give back to the system what the arena holds and nobody uses. An arena does
+ *  so by itself within seconds, as long as it is used.
+ *  NULL, and what is not an arena: nothing happens. */
+PERF_API void perf_allocator_arena_purge_blocking(const perf_allocator *arena);
+
 /** What arenas are made of: "jemalloc 5.3.0" or "libc". */
 PERF_API const char *perf_allocator_name(void);
 

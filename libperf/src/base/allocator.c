@@ -64,3 +64,28 @@ perf_allocator_arena_bytes(const perf_allocator *allocator)
     perfi_arena *arena = allocator->ctx;
     return atomic_load_explicit(&arena->bytes, memory_order_relaxed);
 }
+
+size_t
+perf_allocator_cost(const perf_allocator *allocator, size_t size_bytes,
+                    size_t *usable)
+{
+    size_t same = size_bytes, cost = size_bytes;
+    if (size_bytes <= PTRDIFF_MAX && allocator) { /* who asks for more fails */
+        if (allocator->alloc == perfi_arena_alloc) {
+            cost = perfi_arena_cost(size_bytes, &same);
+        } else if (allocator->alloc == libc_alloc) {
+            cost = perfi_malloc_cost(size_bytes);
+            same = cost - 8;
+        }
+    }
+    if (usable)
+        *usable = same;
+    return cost;
+}
+
+void
+perf_allocator_arena_purge_blocking(const perf_allocator *allocator)
+{
+    if (allocator && allocator->alloc == perfi_arena_alloc)
+        perfi_arena_purge(allocator->ctx);
+}

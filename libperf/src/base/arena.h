@@ -15,8 +15,18 @@ typedef struct perfi_arena {
 
 perf_err perfi_arena_open(perfi_arena *arena);
 void perfi_arena_close(perfi_arena *arena); /* frees what is still in it */
+void perfi_arena_purge(perfi_arena *arena);
+size_t perfi_arena_cost(size_t size_bytes, size_t *usable);
 void *perfi_arena_alloc(size_t size_bytes, void *arena);
 void perfi_arena_free(void *memory, size_t size_bytes, void *arena);
+
+/** What glibc's malloc makes of a size: 8 bytes in front, in steps of 16. */
+static inline size_t
+perfi_malloc_cost(size_t size_bytes)
+{
+    size_t chunk = (size_bytes + 8 + 15) & ~(size_t)15;
+    return chunk < 32 ? 32 : chunk;
+}
 
 static inline void
 perfi_arena_count(perfi_arena *arena, uint64_t delta)

@@ -52,6 +52,20 @@ perfi_arena_close(perfi_arena *arena)
     }
 }
 
+void
+perfi_arena_purge(perfi_arena *arena)
+{
+    (void)arena; /* malloc keeps what it keeps for all of the program */
+}
+
+size_t
+perfi_arena_cost(size_t size_bytes, size_t *usable)
+{
+    size_t cost = perfi_malloc_cost(sizeof(perfi_block) + size_bytes);
+    *usable = cost - 8 - sizeof(perfi_block);
+    return cost;
+}
+
 void *
 perfi_arena_alloc(size_t size_bytes, void *ctx)
 {
