@@ -101,6 +101,35 @@ def test_nothing_else_in_the_module_releases_it() -> None:
 # ---- by what it does ----
 
 
+def make_arena() -> Any:
+    """Destroyed with its last reference, as is the following."""
+    out = ffi.new("perf_allocator **")
+    assert lib.perf_allocator_arena_create(out) == lib.PERF_OK
+    return ffi.gc(out[0], lib.perf_allocator_arena_destroy)
+
+
+def make_cache() -> Any:
+    out = ffi.new("perf_cache **")
+    assert lib.perf_cache_create(ffi.new("perf_cache_config *", {"max_bytes": 1 << 20}), out) == lib.PERF_OK
+    return ffi.gc(out[0], lib.perf_cache_destroy)
+
+
+def memory_cache_cases() -> dict[str, Callable[[], Any]]:
+    """Every verb that does not block."""
+    cache, room, stats = make_cache(), ffi.new("char[]", 8), ffi.new("perf_cache_stats *")
+    text, cursor = ffi.new("char[]", b"key"), ffi.new("uint64_t *")
+    keys, hits = ffi.new("perf_cache_key[]", [(text, 3)]), ffi.new("perf_cache_hit[]", 1)
+    return {
+        "perf_cache_set": lambda: lib.perf_cache_set(cache, text, 3, b"value", 5, ffi.NULL),
+        "perf_cache_get": lambda: lib.perf_cache_get(cache, text, 3, room, 8, ffi.NULL),
+        "perf_cache_get_many_at": lambda: lib.perf_cache_get_many_at(cache, keys, 1, room, 8, hits, 1),
+        "perf_cache_next_at": lambda: lib.perf_cache_next_at(cache, cursor, room, 8, hits, 1),
+        "perf_cache_delete": lambda: lib.perf_cache_delete(cache, text, 3),
+        "perf_cache_expire_at": lambda: lib.perf_cache_expire_at(cache, 100, 1),
+        "perf_cache_stats_now": lambda: lib.perf_cache_stats_now(cache, stats),
+    }
+
+
 class Other:
     """A thread that counts its turns. It gets one only when somebody lets go of the GIL."""
 
@@ -198,6 +227,7 @@ def cases() -> dict[str, Callable[[], Any]]:
         "perf_redis_port_take": lambda: lib.perf_redis_port_take(port[0], done, 8),
         "perf_redis_stats_now": lambda: lib.perf_redis_stats_now(redis, stats),
         "perf_segment_stats_now": lambda: lib.perf_segment_stats_now(ffi.NULL),
+        **memory_cache_cases(),
     }
 
 
@@ -365,6 +395,11 @@ def test_a_released_gil_gives_a_turn(
             "perf_redis_close_blocking": redis_closed,
             "perf_redis_destroy_blocking": redis_destroyed,
             "perf_redis_wait_blocking": redis_waited,
+            "perf_allocator_arena_purge_blocking": functools.partial(
+                lib.perf_allocator_arena_purge_blocking, make_arena()
+            ),
+            "perf_cache_clear_blocking": functools.partial(lib.perf_cache_clear_blocking, make_cache()),
+            "perf_cache_trim_blocking": functools.partial(lib.perf_cache_trim_blocking, make_cache()),
         }
         disk = open_disk(tmp_path / "disk")
         calls |= disk_calls(disk)
