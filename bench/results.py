@@ -87,6 +87,10 @@ PARTS = {
     ),
     "trace": script("bench/peers/trace_cost.py", "trace.jsonl"),
     "import": script("bench/peers/import_time.py", "import.jsonl"),
+    "cache-memory": Part(
+        "cache_memory.jsonl",
+        lambda build: [sys.executable, "bench/cache_memory.py", "--build", build, "--json", data("cache_memory.jsonl")],
+    ),
     "rss": script("bench/rss.py", "rss.jsonl"),
     "profiling": Part(
         "profiling.json",
@@ -164,6 +168,44 @@ BARS = [
     ),
     Bar("C: two threads, same span name", ">= 1.8x", "span/root/t2", scaling, lambda x: x >= 1.8, "{:.2f}x"),
     Bar("C: two threads, same timing", ">= 1.8x", "metric/record/t2", scaling, lambda x: x >= 1.8, "{:.2f}x"),
+    Bar(
+        "C: get from the cache in memory, a million entries",
+        "<= 60 ns",
+        "cache/adaptive/get",
+        lambda line: float(line["median_ns"]),
+        lambda x: x <= 60,
+        "{:.0f} ns",
+        lambda lines: f"; {ratio(lines['cache/adaptive/get']):.2f}x one mutex and a list",
+        "a key that is not among the few thousand most wanted costs a miss of the CPU's cache for its bucket, its slot, "
+        "its bytes, and what the policy knows of it",
+    ),
+    Bar("C: two threads get", ">= 1.6x", "cache/adaptive/get/t2", scaling, lambda x: x >= 1.6, "{:.2f}x"),
+    Bar(
+        "C: two threads, nine gets to a set",
+        ">= 1.6x",
+        "cache/adaptive/9_gets_1_set/t2",
+        scaling,
+        lambda x: x >= 1.6,
+        "{:.2f}x",
+    ),
+    Bar(
+        "an entry of the cache in memory takes beside key and value",
+        "<= 64 bytes",
+        "cache/entry/adaptive",
+        median,
+        lambda x: x <= 64,
+        "{:.1f} bytes",
+        obstacle="of this the policy's slots are 28 and more, sizes that jemalloc has between 12 and 16",
+    ),
+    Bar(
+        "resident memory after entries of changing sizes, against what the cache holds",
+        "<= 1.15x",
+        "cache/rss/arena/worst",
+        lambda line: median(line) / 100,
+        lambda x: x <= 1.15,
+        "{:.3f}x",
+        lambda lines: f"; {median(lines['cache/rss/libc/worst']) / 100:.3f}x with libc's malloc",
+    ),
     Bar(
         "@libperf.trace on an empty function adds",
         "<= 350 ns",
@@ -391,7 +433,7 @@ def main() -> int:
                 f"results.py: the machine is busy (load {os.getloadavg()[0]:.1f}): times will be off", file=sys.stderr
             )
         parts = arguments.only or [name for name in PARTS if name != "hit-ratio" or TRACES]
-        if not arguments.build and {"c", "instructions", "hit-ratio"} & {*parts}:
+        if not arguments.build and {"c", "cache-memory", "instructions", "hit-ratio"} & {*parts}:
             build_release()
         good = all([run(name, arguments.build or RELEASE) for name in parts])
     RESULTS.write_text(render())

@@ -2,6 +2,7 @@
  *
  * For programs that count instead of time: run it with two counts, and the
  * difference is the operation's own (instructions.py). */
+#include <libperf/cache.h>
 #include <libperf/histogram.h>
 #include <libperf/metric.h>
 #include <libperf/span.h>
@@ -40,6 +41,44 @@ span(uint64_t count)
                          PERF_STATUS_OK, 0, 2000 + i);
 }
 
+/* A thousand entries, so that none is ever evicted. */
+static perf_cache *
+make_cache(void)
+{
+    perf_cache_config config = {.max_bytes = 1 << 22,
+                                .policy = PERF_POLICY_LRU};
+    perf_cache *cache;
+    if (perf_cache_create(&config, &cache))
+        exit(EXIT_FAILURE);
+    for (uint64_t i = 0; i < 1024; i++) {
+        uint64_t key[2] = {i, i}, value[8] = {i};
+        perf_cache_set_at(cache, key, sizeof key, value, sizeof value, NULL, 1);
+    }
+    return cache;
+}
+
+static void
+cache_get(uint64_t count)
+{
+    perf_cache *cache = make_cache();
+    for (uint64_t i = 0; i < count; i++) {
+        uint64_t key[2] = {i % 1024, i % 1024}, value[8];
+        perf_cache_get_at(cache, key, sizeof key, value, sizeof value, NULL, 1);
+    }
+    perf_cache_destroy(cache);
+}
+
+static void
+cache_set(uint64_t count)
+{
+    perf_cache *cache = make_cache();
+    for (uint64_t i = 0; i < count; i++) {
+        uint64_t key[2] = {i % 1024, i % 1024}, value[8] = {i};
+        perf_cache_set_at(cache, key, sizeof key, value, sizeof value, NULL, 1);
+    }
+    perf_cache_destroy(cache);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -47,8 +86,8 @@ main(int argc, char **argv)
         const char *name;
         void (*run)(uint64_t count);
     } operations[] = {
-        {"histogram/record", record},
-        {"metric/record", metric},
+        {"cache/get", cache_get},     {"cache/set", cache_set},
+        {"histogram/record", record}, {"metric/record", metric},
         {"span/begin_end", span},
     };
     for (size_t i = 0; i < sizeof operations / sizeof *operations; i++)

@@ -4,6 +4,7 @@
 int
 main(int argc, char **argv)
 {
+    add_cache_cases();
     add_clock_cases();
     add_histogram_cases();
     add_metric_cases();
