@@ -104,7 +104,7 @@ _LATER = {
     "snapshot": "reporting",
     "what_if": "changes",
 }
-_PARTS = frozenset({"langchain", "langgraph", "openai", "testing"})  # modules, each with a framework behind it
+_PARTS = frozenset({"bg", "cache", "langchain", "langgraph", "openai", "testing"})  # modules, imported when asked for
 
 
 def __getattr__(name: str) -> Any:

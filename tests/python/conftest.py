@@ -16,6 +16,7 @@ import pytest
 
 _FOLDER = tempfile.mkdtemp(prefix="libperf-tests-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
 os.environ["LIBPERF_DIR"] = _FOLDER  # before anything is recorded: this process's segment and its children's
+os.environ["LIBPERF_CACHE_DIR"] = f"{_FOLDER}/cache"  # never what the user has cached
 os.environ.pop("LIBPERF_QUIET", None)
 
 import libperf  # noqa: E402

@@ -208,7 +208,7 @@ def test_the_installed_package_works(built: Built, source: str) -> None:
     assert (out["version"], out["calls"]) == (VERSION, {"work": 3})
     assert Path(out["file"]).parent == venv.site / "libperf"
     assert {Path(path).parent for path in out["libraries"]} == {venv.site / "libperf"}
-    assert len(out["libraries"]) == 3
+    assert len(out["libraries"]) == 4
     report = json.loads((venv.folder / "out.json").read_text())
     assert report["program"]["exit_status"] == 3
     assert [(row["name"], row["calls"]) for row in report["operations"]] == [("work", 3)]
