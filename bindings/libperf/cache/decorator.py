@@ -14,6 +14,7 @@ from ..errors import InvalidError
 from ..tracing import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR, CO_ITERABLE_COROUTINE, _code_flags, _is_method
 from . import walk
 from .flow import MISSING, Flow
+from .naming import name_of, namespace_of
 from .places import Ask
 from .tiered import DEFAULT, TieredCache
 from .wrapper import make_wrapper
@@ -70,7 +71,9 @@ def cached(
     tags:      texts for cache.invalidate(tag=), or a callable of the arguments that returns them
     max_size:  entries in memory; max_bytes: bytes in memory, see TieredCache
     cache:     a TieredCache to keep it in, instead of one of its own; its settings count
-    name:      what reports call it; default: the function's module and name, which is the namespace of its keys too
+    name:      what reports call it, and the namespace of its keys. Default: the function's module and name, and as
+               namespace a digest of its code as well, so that other code does not find what this one returned;
+               functions that it calls do not count: for these give it a name, "load-2" for one
     settings:  as of TieredCache: disk, redis, stale_ttl, stale_if_error, negative_ttl, jitter, beta, strict, copy, …
 
     The function keeps its kind, name, signature and docstring, and gets `.cache` (the TieredCache), `.cache_info()`,
@@ -124,14 +127,15 @@ class _Cached:
         self.function = function
         self.key_function = ways.key
         self.tags = ways.tags
-        self.name = ways.name or _name_of(function)
+        self.name = ways.name or name_of(function)
+        self.namespace = ways.name or namespace_of(function)
         self.scope_of = _scope_of(ways.scope)
         own_scope = None if self.scope_of is not None else ways.scope
         self.shared = ways.cache is not None
         self.cache = (
             ways.cache
             if ways.cache is not None
-            else TieredCache(namespace=self.name, name=self.name, scope=own_scope, **ways.settings)
+            else TieredCache(namespace=self.namespace, name=self.name, scope=own_scope, **ways.settings)
         )
         self.scope = own_scope if self.shared else None
         self.ttl = ways.ttl if self.shared and ways.ttl is not None else DEFAULT
@@ -159,13 +163,13 @@ class _Cached:
         return make_wrapper(self.function, flow, self._call, awaits=False, key_function=self.key_function)
 
     def _full_key(self, key: object) -> object:
-        return (self.name, key) if self.shared else key
+        return (self.namespace, key) if self.shared else key
 
     def _ask(self, key: object, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Ask:
         scope = self.scope if self.scope_of is None else self.scope_of(args, kwargs)
         tags = self.tags(*args, **kwargs) if callable(self.tags) else self.tags
         if self.shared:
-            tags = (*tags, f"function {self.name}")
+            tags = (*tags, f"function {self.namespace}")
         return self.cache._ask(self._full_key(key), scope, tags, self.ttl)
 
     def _call(self, key: object, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -180,16 +184,9 @@ class _Cached:
 
     def _clear(self) -> None:
         if self.shared:
-            self.cache.invalidate(tag=f"function {self.name}")
+            self.cache.invalidate(tag=f"function {self.namespace}")
         else:
             self.cache.clear()
-
-
-def _name_of(function: Any) -> str:
-    while isinstance(function, functools.partial):
-        function = function.func
-    name = getattr(function, "__qualname__", None) or type(function).__qualname__
-    return f"{getattr(function, '__module__', None) or type(function).__module__}.{name}"
 
 
 def _scope_of(scope: Any) -> Callable[[tuple[Any, ...], dict[str, Any]], Any] | None:

@@ -3,7 +3,6 @@
 #define _GNU_SOURCE
 #include "handle.h"
 
-#include <libperf/entry.h>
 #include <string.h>
 #include <sys/mman.h>
 
