@@ -1,10 +1,11 @@
 """How small LLM responses become: a dictionary is trained on one half of them, the other half is compressed.
 
     python bench/compression.py ../shared/llm_calls/dev.jsonl.zst        # or LIBPERF_LLM_CALLS=...
-    python bench/compression.py FILE --json build/results/compression.json
+    python bench/compression.py FILE --json build/results/compression.jsonl
 
 A line of the file is a JSON object with "response", the body as text. It is packed as it came, and as libperf stores a
 value: parsed, in its own codec. Each file is cut in halves in five ways; ratios are of all bytes, and the mean over values.
+The row "compression" is what the cache does: values, its level, its dictionary's size.
 """
 
 from __future__ import annotations
@@ -21,9 +22,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from peers.measure import Row, write
+
 from libperf._codec import Compressor, encode
+from libperf.cache.compression import DICTIONARY_BYTES
 
 SPLITS = 5
+LEVEL = 5  # of Compression
 
 
 def responses(path: Path) -> list[str]:
@@ -85,38 +90,37 @@ def measure(values: list[bytes], split: int, level: int, room: int) -> dict[str,
     }
 
 
+def row(form: str, values: list[bytes], level: int, room: int) -> Row:
+    """The samples are the ratios of the splits: their least is the worst split's."""
+    runs = [run for split in range(SPLITS) if (run := measure(values, split, level, room))]
+    totals = [run.pop("total") for run in runs]
+    more: dict[str, Any] = {key: round(statistics.median(run[key] for run in runs), 3) for key in runs[0]}
+    more |= {"by_order": round(totals[0], 3), "count": len(values), "bytes": round(statistics.mean(map(len, values)))}
+    ours = (form, level, room) == ("value", LEVEL, DICTIONARY_BYTES)
+    name = "compression" if ours else f"compression/{form}/level {level}/{room >> 10} kB"
+    what = f"{form}, level {level}, " + (f"dictionary of {room >> 10} kB" if room else "no dictionary")
+    return Row(name, what + (": the cache's" if ours else ""), "x", totals, more)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", nargs="?", type=Path, default=os.environ.get("LIBPERF_LLM_CALLS"))
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--level", type=int, action="append")
-    parser.add_argument("--room", type=int, action="append", help="bytes of the dictionary")
+    parser.add_argument("--json", metavar="FILE", help="also write a line of JSON for each; - is standard output")
+    parser.add_argument("--level", type=int, action="append", help=f"may be given more than once (1, {LEVEL})")
+    parser.add_argument("--room", type=int, action="append", help=f"bytes of the dictionary (0, {DICTIONARY_BYTES})")
     options = parser.parse_args(argv)
     if not options.file or not Path(options.file).exists():
         print("no file of LLM calls: nothing measured")
         return 0
     bodies = responses(Path(options.file))
-    lines = []
-    for form, values in (
-        ("text", [body.encode() for body in bodies]),
-        ("value", [encode(as_value(body)) for body in bodies]),
-    ):
-        print(f"{form}: {len(values)} responses, {statistics.mean(map(len, values)):.0f} bytes each")
-        for level in options.level or [1, 3]:
-            for room in options.room or [0, 64 << 10, 110 << 10]:
-                runs = [run for split in range(SPLITS) if (run := measure(values, split, level, room))]
-                middle = {key: statistics.median(run[key] for run in runs) for key in runs[0]}
-                middle["worst_total"] = min(run["total"] for run in runs)
-                middle["by_order"] = runs[0]["total"]
-                lines.append({"form": form, "level": level, "dictionary": room, "count": len(values), **middle})
-                print(
-                    f"  level {level}, dictionary {room >> 10:3} kB: total {middle['total']:.2f} (worst"
-                    f" {middle['worst_total']:.2f}, by order {middle['by_order']:.2f}), mean {middle['mean']:.2f},"
-                    f" pack {middle['pack_us']:.1f} us, unpack {middle['unpack_us']:.1f} us, train {middle['train_s']:.2f} s"
-                )
-    if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    forms = {"text": [body.encode() for body in bodies], "value": [encode(as_value(body)) for body in bodies]}
+    rows = [
+        row(form, values, level, room)
+        for form, values in forms.items()
+        for level in options.level or [1, LEVEL]
+        for room in options.room or [0, DICTIONARY_BYTES]
+    ]
+    write(rows, options.json)
     return 0
 
 

@@ -2,7 +2,7 @@
 
     python bench/keys.py                                            # made-up requests
     python bench/keys.py ../shared/llm_calls/dev.jsonl.zst          # real ones, of about 1.3 kB and 38 kB
-    python bench/keys.py --json build/results/keys.json
+    python bench/keys.py --json build/results/keys.jsonl
 
 Rounds take turns over all cases; a number is the median over the rounds, in microseconds.
 """
@@ -13,19 +13,20 @@ import argparse
 import hashlib
 import json
 import os
-import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+from peers.measure import Row, positive, rounds, write
 
 from libperf._codec import canonical, decode, encode, weigh
 from libperf.cache.keys import arguments_key, label_of_namespace, make_key
 from libperf.cache.values import Values
 
-ROUNDS = 15
 SIZES = (1_300, 38_000)
 
 
@@ -94,19 +95,12 @@ def measure(work: Callable[[], object], times: int) -> float:
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", nargs="?", type=Path, default=os.environ.get("LIBPERF_LLM_CALLS"))
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--rounds", type=positive, default=15, metavar="N", help="at least 7 to be quoted (15)")
+    parser.add_argument("--json", metavar="FILE", help="also write a line of JSON for each; - is standard output")
     options = parser.parse_args(argv)
     all_cases = cases(Path(options.file) if options.file else None)
-    rounds: dict[str, list[float]] = {name: [] for name in all_cases}
-    for _ in range(ROUNDS):
-        for name, (work, times) in all_cases.items():
-            rounds[name].append(measure(work, times))
-    lines = [{"name": name, "us": statistics.median(us), "fastest_us": min(us)} for name, us in rounds.items()]
-    for line in lines:
-        print(f"{line['name']:32} {line['us']:9.2f} us  (fastest {line['fastest_us']:.2f})")
-    if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    found = rounds({name: partial(measure, *case) for name, case in all_cases.items()}, options.rounds)
+    write([Row(f"keys/{name}", name, "us", samples) for name, samples in found.items()], options.json)
     return 0
 
 

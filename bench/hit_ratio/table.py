@@ -1,9 +1,7 @@
-"""The tables of RESULTS.md that `perf-hit-ratio FOLDER --json FILE` is the source of."""
+"""The tables of RESULTS.md that `perf-hit-ratio FOLDER --json FILE` and through_python.py are the source of."""
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
 POLICIES = ("lru", "s3fifo", "adaptive")
@@ -13,11 +11,8 @@ Rows = list[list[str]]
 
 SUMMARY_HEAD = ["policy", "mean share of the optimum", "worst cell against LRU", "cells > 1 point under LRU", "bar"]
 CELLS_HEAD = ["trace @ entries", "LRU", "S3-FIFO", "adaptive", "optimum"]
+THROUGH_HEAD = ["policy", "used by", "mean", "median", "worst"]
 SIZES_HEAD = ["trace @ MiB", "misses: LRU", "S3-FIFO", "adaptive", "of bytes: LRU", "S3-FIFO", "adaptive"]
-
-
-def lines_of(path: Path) -> list[Line]:
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
 def verdict(line: Line) -> str:
@@ -58,4 +53,15 @@ def size_rows(lines: list[Line]) -> Rows:
         ]
         for line in lines
         if "mib" in line
+    ]
+
+
+def through_rows(lines: list[Line]) -> Rows:
+    return [
+        [
+            *(line["policy"], line["form"], f"{line['mean']:+.2f} of {line['cells']} cells", f"{line['median']:+.2f}"),
+            f"{line['worst']:+.2f} {line['where']}",
+        ]
+        for line in lines
+        if "form" in line
     ]

@@ -140,7 +140,7 @@ def main() -> None:
             own = [round_[what] for round_ in samples]
             row = Row(f"disk/{what}/{name}", f"{what}, {name}", "ns", own)
             ratios = sorted(theirs / mine for theirs, mine in zip(own, base, strict=True))
-            row.more["ratio"] = round(ratios[len(ratios) // 2], 2)
+            row.more["over_libperf"] = round(ratios[len(ratios) // 2], 2)
             rows.append(row)
     write(rows, options.json)
 

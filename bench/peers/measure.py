@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.metadata import packages_distributions, version
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -72,12 +73,27 @@ def environment() -> dict[str, Any]:
         "cpus": os.cpu_count(),
         "compiler": f"{platform.python_implementation()} {platform.python_version()}",
         "commit": _commit(),
-        "command": shlex.join([Path(sys.executable).name, *_relative(sys.orig_argv[1:])]),
+        "command": _command(),
+        "versions": _peers(),
     }
 
 
-def _relative(arguments: Sequence[str]) -> list[str]:
-    return [arg.removeprefix(f"{ROOT}/") for arg in arguments]
+def _peers() -> dict[str, str]:
+    """The versions of those in requirements.txt that this process has loaded."""
+    lines = (ROOT / "bench/peers/requirements.txt").read_text().splitlines()
+    wanted = {line.partition(">=")[0] for line in lines if not line.startswith("#")}
+    loaded = {name.partition(".")[0] for name in sys.modules}
+    found = {peer for module, owners in packages_distributions().items() if module in loaded for peer in owners}
+    return {peer: version(peer) for peer in sorted(wanted & {name.replace("_", "-") for name in found})}
+
+
+def _command() -> str:
+    """What was typed, without what is this machine's alone."""
+    words = shlex.join([Path(sys.executable).name, *(arg.removeprefix(f"{ROOT}/") for arg in sys.orig_argv[1:])])
+    for variable in ("LIBPERF_TRACES", "LIBPERF_LLM_CALLS"):
+        if place := os.environ.get(variable):
+            words = words.replace(shlex.quote(place), f"${variable}")
+    return words
 
 
 def _cpu() -> str:

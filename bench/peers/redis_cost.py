@@ -128,7 +128,7 @@ def main() -> None:
         }
         found = rounds({name: cpu_us_per_get(case) for name, case in cases.items()}, arguments.rounds)
         tier.close()
-    rows = [Row(name.replace(" ", "_"), name, "us", samples) for name, samples in found.items()]
+    rows = [Row("redis/" + name.replace(", 64 ", "/"), name, "us", samples) for name, samples in found.items()]
     for row in rows:
         own = found["libperf, " + row.what.partition(", ")[2]]
         row.more["over_libperf"] = round(statistics.median(a / b for a, b in zip(row.samples, own, strict=True)), 2)
