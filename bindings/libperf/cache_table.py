@@ -81,10 +81,10 @@ def _styled(column: Column, tier: Tier) -> Text:
 
 
 def _said(cache: Cache) -> Iterable[str]:
-    if cache.flights:
-        yield f"{cache.flights:,} computed"
+    if cache.computed:
+        yield f"{cache.computed:,} computed"
     if cache.waited:
-        yield f"{cache.waited:,} waited for that"
+        yield f"{cache.waited:,} waited for another's"
     if cache.stale:
         yield f"{cache.stale:,} stale answers"
     if cache.refreshes:

@@ -5,7 +5,7 @@
 | `cache.NAME.TIER.hits`, `.misses`, `.evictions`, `.errors` | counters |
 | `cache.NAME.TIER.bytes`, `.entries` | gauges |
 | `cache.NAME.TIER.get` | timing |
-| `cache.NAME.flights`, `.waited`, `.stale`, `.refreshes` | counters |
+| `cache.NAME.computed`, `.flights`, `.waited`, `.stale`, `.refreshes` | counters |
 """
 
 import re
@@ -20,7 +20,7 @@ __all__ = ["Cache", "Tier", "find_caches", "is_of_cache"]
 
 TIERS = ("memory", "disk", "redis")  # as they are asked
 OF_TIER = re.compile(rf"cache\.(.+)\.({'|'.join(TIERS)})\.(hits|misses|evictions|errors|bytes|entries|get)", re.DOTALL)
-OF_CACHE = re.compile(r"cache\.(.+)\.(flights|waited|stale|refreshes)", re.DOTALL)
+OF_CACHE = re.compile(r"cache\.(.+)\.(computed|flights|waited|stale|refreshes)", re.DOTALL)
 
 
 @dataclass(slots=True)
@@ -65,8 +65,9 @@ class Cache:
     """A cache and its tiers, in the order in which they are asked."""
 
     name: str
-    flights: int = 0  # times a value was computed
-    waited: int = 0  # that somebody waited for such a time of another
+    computed: int = 0  # values: neither memory nor a shared tier had them
+    flights: int = 0  # what memory did not have was asked of the tiers, and computed, for all who wanted it
+    waited: int = 0  # for the flight of another
     stale: int = 0  # old answers that were given meanwhile
     refreshes: int = 0  # computed anew before they were too old
     tiers: list[Tier] = field(default_factory=list)
@@ -81,7 +82,7 @@ class Cache:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, as `--json` writes it (docs/json.md)."""
-        fields = ("name", "flights", "waited", "stale", "refreshes")
+        fields = ("name", "computed", "flights", "waited", "stale", "refreshes")
         return {name: getattr(self, name) for name in fields} | {"tiers": [tier.to_dict() for tier in self.tiers]}
 
 

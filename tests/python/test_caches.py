@@ -25,7 +25,7 @@ def write(cache: str) -> None:
     libperf.Counter(f"cache.{cache}.redis.misses").add(1)
     for _ in range(4):
         libperf.Timing(f"cache.{cache}.redis.get").record(0.002)
-    for number, name in enumerate(("flights", "waited", "stale", "refreshes")):
+    for number, name in enumerate(("computed", "flights", "waited", "stale", "refreshes")):
         libperf.Counter(f"cache.{cache}.{name}").add(100 + number)
 
 
@@ -40,7 +40,7 @@ def test_a_cache_in_the_report(name: str) -> None:
     data = libperf.snapshot()
     found = cache_of(data, name)
     memory, redis = found.pop("tiers")
-    assert found == {"name": name, "flights": 100, "waited": 101, "stale": 102, "refreshes": 103}
+    assert found == {"name": name, "computed": 100, "flights": 101, "waited": 102, "stale": 103, "refreshes": 104}
     assert memory == {
         "tier": "memory",
         "hits": 10,
@@ -74,7 +74,7 @@ def test_a_cache_in_the_table() -> None:
     assert after == ["10", "11", "48", "%", "–", "–", "–", "1,234", "3.00", "MiB", "12", "13"]
     assert redis[redis.index("redis") + 1 :][:6] == ["3", "1", "75", "%", "2.00", "ms"]
     assert "cache.with" not in text
-    assert "100 computed, 101 waited for that, 102 stale answers, 103 refreshed early" in text
+    assert "100 computed, 102 waited for another's, 103 stale answers, 104 refreshed early" in text
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 100, 200])
