@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from openai import AsyncOpenAI, AsyncStream, Stream
 
 from .cache.embeddings import Inputs
+from .cache.kept import Unkept
 from .cache.llm import IGNORED, Rules, Skips, hash_of, headers_key, logger, request_key
 from .cache.openai_answers import CHAT, RESPONSES, Kind, answer_of, stream_of, to_bytes
 from .cache.streams import AsyncRecording, Recording
@@ -74,8 +75,10 @@ def _wrap(resource: Any, make: Callable[[Create], Create]) -> None:
     resource.create = functools.wraps(create)(make(create))
 
 
-class _Answered(Exception):
-    """An answer that is not to be kept, on its way through the cache to everybody who waits for it."""
+class _Answered:
+    """An answer that is not to be kept, as those who waited for it get it."""
+
+    __slots__ = ("answer",)
 
     def __init__(self, answer: Any) -> None:
         self.answer = answer
@@ -119,13 +122,13 @@ class _Store:
         self.skips.kept()
         return to_bytes({"answer": answer} if pieces is None else {"pieces": pieces})
 
-    def pack_or_raise(self, answer: Any) -> bytes:
-        entry = None
+    def pack_whole(self, answer: Any) -> bytes | Unkept:
+        """For a factory to return."""
         with _unharmed():
             entry = self.pack(_to_dict(answer))
-        if entry is None:
-            raise _Answered(answer)
-        return entry
+            if entry is not None:
+                return entry
+        return Unkept(_Answered(answer))
 
     def pack_pieces(self, told: Sequence[Any], kind: Kind) -> bytes | None:
         pieces = [_to_dict(piece) for piece in told]
@@ -169,21 +172,20 @@ def _create(store: _Store, original: Create, path: str, kind: Kind) -> Create:
     def whole(request: dict[str, Any], key: str) -> Any:
         mine: list[Any] = []  # the answer as the SDK made it, for the one who asked
 
-        def call() -> bytes:
+        def call() -> bytes | Unkept:
             mine.append(original(**request))
-            return store.pack_or_raise(mine[0])
+            return store.pack_whole(mine[0])
 
-        try:
-            entry = store.cache.get_or_set(key, call, **store.more)
-        except _Answered as answered:
-            return mine[0] if mine else answered.answer
+        entry = store.cache.get_or_set(key, call, **store.more)
         if mine:
             return mine[0]
+        if type(entry) is _Answered:
+            return entry.answer
         answer = answer_of(kind, entry)
         if answer is not None:
             return answer
-        with contextlib.suppress(_Answered):  # recorded from a stream, which told less than a whole answer
-            entry = call()
+        entry = call()  # recorded from a stream, which told less than a whole answer
+        if type(entry) is bytes:
             with _unharmed():
                 store.cache.set(key, entry, **store.more)
         return mine[0]
@@ -215,21 +217,20 @@ def _async_create(store: _Store, original: Create, path: str, kind: Kind) -> Cre
     async def whole(request: dict[str, Any], key: str) -> Any:
         mine: list[Any] = []
 
-        async def call() -> bytes:
+        async def call() -> bytes | Unkept:
             mine.append(await original(**request))
-            return store.pack_or_raise(mine[0])
+            return store.pack_whole(mine[0])
 
-        try:
-            entry = await store.cache.aget_or_set(key, call, **store.more)
-        except _Answered as answered:
-            return mine[0] if mine else answered.answer
+        entry = await store.cache.aget_or_set(key, call, **store.more)
         if mine:
             return mine[0]
+        if type(entry) is _Answered:
+            return entry.answer
         answer = answer_of(kind, entry)
         if answer is not None:
             return answer
-        with contextlib.suppress(_Answered):
-            entry = await call()
+        entry = await call()
+        if type(entry) is bytes:
             with _unharmed():
                 await store.cache.aset(key, entry, **store.more)
         return mine[0]

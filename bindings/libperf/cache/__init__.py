@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .decorator import cached
+    from .kept import Unkept
     from .keys import Key, make_key
     from .tiered import TieredCache
     from .values import register_type
 
-__all__ = ["Key", "TieredCache", "cached", "make_key", "register_type"]
+__all__ = ["Key", "TieredCache", "Unkept", "cached", "make_key", "register_type"]
 
 _LATER = {
     "Key": "keys",
     "TieredCache": "tiered",
+    "Unkept": "kept",
     "cached": "decorator",
     "make_key": "keys",
     "register_type": "values",

@@ -176,7 +176,7 @@ async def _compute(flow: Flow, ask: Ask, factory: Factory, spare: Entry | None, 
         if kept is None:
             raise
         return kept
-    return flow.store(ask, value, begun_ms, flow.took(start_ns), flight)
+    return flow.computed(ask, value, begun_ms, flow.took(start_ns), flight)
 
 
 async def adelete(flow: Flow, ask: Ask) -> None:

@@ -2,7 +2,7 @@
 
 `def` and `async def` return what was kept. What generators and async generators yielded is kept once they have come to
 their end by themselves, and is yielded again; of those that were left early, were sent something, or yielded more than
-STREAM_MAX items nothing is kept.
+STREAM_MAX items nothing is kept. Nor are answers of models that were cut off or filtered, or that ask for tools.
 """
 
 import functools
@@ -233,7 +233,7 @@ def _stream(function: Any, flow: Flow, ask_of: Callable[..., Ask]) -> Any:
                 item = step(value)
             except StopIteration as stop:
                 if items is not None and flow.epoch == epoch:
-                    flow.store(ask, (*items, stop.value), begun_ms, flow.clock.monotonic_ns() - start_ns)
+                    flow.streamed(ask, (*items, stop.value), begun_ms, flow.clock.monotonic_ns() - start_ns)
                 return stop.value
             if items is not None:
                 items.append(item)
@@ -290,6 +290,6 @@ def _async_stream(function: Any, flow: Flow, ask_of: Callable[..., Ask]) -> Any:
         finally:
             await generator.aclose()
         if items is not None and flow.epoch == epoch:
-            flow.store(ask, (*items, None), begun_ms, flow.clock.monotonic_ns() - start_ns)
+            flow.streamed(ask, (*items, None), begun_ms, flow.clock.monotonic_ns() - start_ns)
 
     return wrapper

@@ -6,7 +6,7 @@ walk itself is in walk.py for threads and in async_walk.py for tasks, step by st
 
 import threading
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 from .._codec import weigh
@@ -17,6 +17,7 @@ from .clock import Clock
 from .copying import copied_types, copier
 from .flights import Flight, Flights
 from .freshness import EARLY, FOREVER, FRESH, GONE, SPARE, STALE, Lifetime, early_from, is_early, later, state_at, to_ns
+from .kept import Unkept, refused, refused_stream
 from .keys import Key, label_of_namespace, label_of_scope, label_of_tag
 from .memory import UNBOUNDED, Life, Memory
 from .places import Ask, place_of
@@ -73,6 +74,7 @@ class Flow:
         strict: bool,
         memory_ttl: float,
         patience: float,
+        pure_tools: bool | Collection[str],
         clock: Clock,
     ) -> None:
         self.namespace = namespace
@@ -83,6 +85,7 @@ class Flow:
         self.values = values
         self.lifetime = lifetime
         self.strict = strict
+        self.pure_tools = pure_tools
         self.clock = clock
         self.counts = counts
         self.flights = Flights(patience, clock)
@@ -283,6 +286,24 @@ class Flow:
         begun_ms = max(self.clock.wall_ms(), self._last_ms + 1)
         self._latest_ms = max(self._latest_ms, begun_ms)
         return begun_ms
+
+    def computed(self, ask: Ask, value: Any, begun_ms: int, compute_ns: int, flight: Flight | None = None) -> Entry:
+        """What a factory returned, for all who wait; kept, if it may be."""
+        if type(value) is Unkept:
+            return self._entry(ask, value.value, UNBOUNDED)
+        reason = refused(value, self.pure_tools)
+        if reason is not None:
+            self.counts.add(f"skipped_{reason}")
+            return self._entry(ask, value, UNBOUNDED)
+        return self.store(ask, value, begun_ms, compute_ns, flight)
+
+    def streamed(self, ask: Ask, items: tuple[Any, ...], begun_ms: int, compute_ns: int) -> None:
+        """What a generator yielded and returned; kept, if it may be."""
+        reason = refused_stream(items, self.pure_tools)
+        if reason is None:
+            self.store(ask, items, begun_ms, compute_ns)
+        else:
+            self.counts.add(f"skipped_{reason}")
 
     def store(self, ask: Ask, value: Any, begun_ms: int, compute_ns: int, flight: Flight | None = None) -> Entry:
         """Into memory, and behind the caller's back into the shared tiers."""

@@ -4,12 +4,12 @@ A function that asks a model and returns what the SDK gave it is cached like any
 here: an answer that was cut off is no more worth keeping than an error.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from .llm import are_pure, refused_answer, refused_reason
 
-__all__ = ["refused_generation", "refused_message", "storable"]
+__all__ = ["refused_generation", "refused_message", "storable", "storable_stream"]
 
 _SDKS = frozenset({"anthropic", "langchain_core", "openai"})
 _ENDS = ("finish_reason", "stop_reason", "finishReason", "stopReason", "done_reason", "status")
@@ -30,9 +30,40 @@ def storable(value: Any, pure_tools: bool | Collection[str] = False) -> str | No
         return None
     if root == "langchain_core":
         return _of_langchain(value, pure_tools)
-    if not (hasattr(value, "choices") or hasattr(value, "stop_reason") or hasattr(value, "output")):
+    if _is_chunk(value) or not (hasattr(value, "choices") or hasattr(value, "stop_reason") or hasattr(value, "output")):
         return None  # embeddings, models, chunks
-    return refused_answer(value.model_dump(mode="json", exclude_unset=True, warnings=False), pure_tools)
+    return refused_answer(_as_json(value), pure_tools)
+
+
+def storable_stream(items: Sequence[Any], pure_tools: bool | Collection[str] = False) -> str | None:
+    """The same of what was streamed, to its end: chunks and events of OpenAI's SDK as the answer that they make up, of
+    others each by itself."""
+    from .openai_answers import CHAT, RESPONSES
+
+    chunks = [item for item in items if _is_chunk(item)]
+    events = [item for item in items if _is_event(item)]
+    for pieces, kind in ((chunks, CHAT), (events, RESPONSES)):
+        if pieces:
+            answer = kind.whole([piece if isinstance(piece, dict) else _as_json(piece) for piece in pieces])
+            reason = "unfinished" if answer is None else refused_answer(answer, pure_tools)
+            if reason is not None:
+                return reason
+    reasons = (storable(item, pure_tools) for item in items if not (_is_chunk(item) or _is_event(item)))
+    return next((reason for reason in reasons if reason is not None), None)
+
+
+def _is_chunk(value: Any) -> bool:
+    what = value.get("object") if isinstance(value, dict) else getattr(value, "object", None)
+    return isinstance(what, str) and what == "chat.completion.chunk"
+
+
+def _is_event(value: Any) -> bool:
+    what = None if isinstance(value, dict) else getattr(value, "type", None)
+    return isinstance(what, str) and what.startswith("response.")
+
+
+def _as_json(value: Any) -> dict[str, Any]:
+    return value.model_dump(mode="json", exclude_unset=True, warnings=False)  # type: ignore[no-any-return]
 
 
 def _of_langchain(value: Any, pure_tools: bool | Collection[str]) -> str | None:

@@ -51,6 +51,11 @@ class Counts:
     def __getitem__(self, what: str) -> int:
         return self._counts.get(what, 0)
 
+    def skipped(self) -> dict[str, int]:
+        """`skipped_<reason>`: how many values were handed out and not kept, for each reason there was."""
+        with self._lock:
+            return {what: number for what, number in self._counts.items() if what.startswith("skipped_")}
+
     def add(self, what: str, amount: int = 1) -> None:
         with self._lock:
             self._counts[what] = self._counts.get(what, 0) + amount
@@ -133,6 +138,7 @@ def gather(flow: "Flow") -> dict[str, Any]:
         "errors": counts["errors"],
         "unstorable": counts["unstorable"],
         "compressions": 0,
+        **counts.skipped(),
     }
     for tier in flow.tiers:
         level = "l2" if tier.name == "disk" else "l3"

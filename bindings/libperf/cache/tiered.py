@@ -1,7 +1,7 @@
 """TieredCache: one cache over memory, disk and Redis."""
 
 import weakref
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar, overload
 
@@ -69,9 +69,13 @@ class TieredCache:
     memory_ttl:      seconds after which a copy in memory is compared with Redis again, whatever else happens
     patience:        seconds, or three times the usual if that is more, until somebody else computes beside a slow leader
     policy:          who stays in memory: "adaptive" (W-TinyLFU), "lru", "s3fifo"
+    pure_tools:      True, or names of tools: a model's answers that ask for them may be kept
 
     Keys: anything made of plain values: str, numbers, bytes, tuples, dicts, dataclasses, datetimes, …; 1, 1.0, True and
     "1" are four keys. Values: in memory any object; in shared tiers what the codec knows, see register_type().
+    What a factory returns is not kept if it is a model's answer (of the SDKs of OpenAI and Anthropic, of LangChain, or
+    their JSON) that was cut off or filtered, failed, or asks for a tool: done again from memory, that acts again. Stats
+    have `skipped_<reason>`. What is set() is kept whatever it is.
     Promise: a process reads what it wrote. Another process sees it after its tiers tell (disk: at once; Redis:
     invalidation messages, at the latest after memory_ttl). What was invalidated is not served, and neither is what was
     being computed at that moment. A tier that fails is a miss, never an error.
@@ -100,6 +104,7 @@ class TieredCache:
         memory_ttl: float = 60.0,
         patience: float = 60.0,
         policy: str = "adaptive",
+        pure_tools: bool | Collection[str] = False,
         clock: Clock | None = None,
     ) -> None:
         if policy not in POLICIES:
@@ -129,6 +134,7 @@ class TieredCache:
             strict=strict,
             memory_ttl=check_seconds(memory_ttl, "memory_ttl"),
             patience=check_seconds(patience, "patience"),
+            pure_tools=pure_tools,
             clock=clock,
         )
         # for plain keys; None: it takes more

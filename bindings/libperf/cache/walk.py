@@ -163,4 +163,4 @@ def _compute(flow: Flow, ask: Ask, factory: Factory, spare: Entry | None, flight
         if hasattr(value, "close"):
             value.close()  # nobody will await it
         raise InvalidError(f"the factory for {ask.key!r} is async: use `await cache.aget_or_set(...)`")
-    return flow.store(ask, value, begun_ms, flow.took(start_ns), flight)
+    return flow.computed(ask, value, begun_ms, flow.took(start_ns), flight)
