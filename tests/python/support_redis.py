@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -157,6 +158,45 @@ def value_of(entry: bytes | None) -> bytes | None:
     found = ffi.new("perf_entry *")
     assert lib.perf_entry_read(entry, len(entry), found) == lib.PERF_OK
     return bytes(ffi.buffer(found.value, found.value_size))
+
+
+class Distant:
+    """A server that is further away: what is said to it arrives `seconds` later."""
+
+    def __init__(self, server: RedisServer, seconds: float) -> None:
+        self.path = server.path.with_name("distant.sock")
+        self.url = f"unix://{self.path}"
+        self._server, self._seconds = server, seconds
+        self._listening = socket.socket(socket.AF_UNIX)
+        self._listening.bind(str(self.path))
+        self._listening.listen()
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def _run(self) -> None:
+        while True:
+            try:
+                near, _ = self._listening.accept()
+            except OSError:
+                return
+            far = socket.socket(socket.AF_UNIX)
+            far.connect(str(self._server.path))
+            threading.Thread(target=self._pass_on, args=(near, far, self._seconds), daemon=True).start()
+            threading.Thread(target=self._pass_on, args=(far, near, 0), daemon=True).start()
+
+    def _pass_on(self, source: socket.socket, target: socket.socket, seconds: float) -> None:
+        with contextlib.suppress(OSError):
+            while said := source.recv(65536):
+                time.sleep(seconds)
+                target.sendall(said)
+        with contextlib.suppress(OSError):
+            target.shutdown(socket.SHUT_WR)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listening.shutdown(socket.SHUT_RDWR)
+        self._listening.close()
 
 
 def until(what: Callable[[], Any], seconds: float = 20.0) -> Any:

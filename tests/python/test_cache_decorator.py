@@ -153,6 +153,24 @@ def test_what_has_no_signature() -> None:
     assert libperf.cached(len)("abc") == 3
 
 
+def test_wrappers_of_functions() -> None:
+    """What takes (*args, **kwargs), as a traced function does."""
+
+    @libperf.cached
+    @libperf.trace
+    def add(a: int, b: int = 0) -> int:
+        calls.append(a)
+        return a + b
+
+    @libperf.cached
+    def count(*args: int) -> int:
+        calls.append(args)
+        return len(args)
+
+    assert [add(1), add(1), add(1, b=2), add(1, b=2), count(), count(), count(1, 2)] == [1, 1, 3, 3, 0, 0, 2]
+    assert calls == [1, 1, (), (1, 2)]
+
+
 def test_parameters_with_odd_names() -> None:
     """Private ones, and ones that the wrapper might use itself."""
 

@@ -17,7 +17,7 @@ from support_cache import Still
 
 @pytest.fixture
 def flights() -> Flights:
-    return Flights(60, Clock())
+    return Flights("test", 60, Clock())
 
 
 class Crowd:
@@ -319,7 +319,7 @@ def test_a_thread_does_not_block_the_loop_it_waits_for(flights: Flights) -> None
 def test_a_leader_that_takes_too_long_is_given_up() -> None:
     """Beside it somebody else computes; whoever is first lands for all."""
     clock = Still()
-    flights = Flights(10, clock)
+    flights = Flights("test", 10, clock)
     gate = threading.Event()
 
     def never(flight: Flight) -> object:
@@ -337,7 +337,7 @@ def test_a_leader_that_takes_too_long_is_given_up() -> None:
 
 
 def test_who_waits_already_loses_patience_as_well() -> None:
-    flights = Flights(0.05, Clock())
+    flights = Flights("test", 0.05, Clock())
     gate = threading.Event()
 
     def work(flight: Flight) -> object:
@@ -361,7 +361,7 @@ def test_who_waits_already_loses_patience_as_well() -> None:
 
 
 def test_patience_grows_with_what_is_usual() -> None:
-    flights = Flights(1, Still())
+    flights = Flights("test", 1, Still())
     assert flights.patience_ns == 1_000_000_000
     for _ in range(50):
         flights.took(2_000_000_000)

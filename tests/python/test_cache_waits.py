@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,10 @@ import pytest
 import libperf
 from libperf.cache import waits
 from support_analysis import analysed, call
+from support_cache import SmallTier, Still
+from support_cli import Runner
 from support_events import record
+from support_redis import Distant, RedisServer
 
 
 def test_nothing_while_nobody_profiles() -> None:
@@ -125,3 +129,78 @@ def test_advice_names_the_cache() -> None:
     assert rows["cache my users: redis"].startswith("a nearer Redis for my users")
     assert rows["cache my users: disk"].startswith("a larger memory tier for my users")
     assert rows["cache my users: odd"] == "make cache my users: odd faster"
+
+
+# ---- of real caches ----
+
+
+def names_of(program: Any) -> list[str]:
+    return [event.text for event in record(program).of("SPAN_BEGIN")]
+
+
+def test_each_tier_that_is_asked() -> None:
+    """By a thread and by a task; the lease, and where something is deleted or invalidated; a hit in memory asks none."""
+    clock = Still()
+    disk, redis = SmallTier(clock, "disk"), SmallTier(clock, "redis")
+    cache = libperf.TieredCache(disk=disk, redis=redis, name="users", clock=clock)
+
+    async def main() -> None:
+        assert await cache.aget_or_set("b", lambda: 2) == await cache.aget("b") == 2
+        await cache.aget_many(["x"])
+        await cache.adelete("b")
+        await cache.ainvalidate(tag="t")
+
+    def program() -> None:
+        assert cache.get_or_set("a", lambda: 1) == cache.get("a") == 1
+        cache.get_many(["x"])
+        cache.delete("a")
+        cache.invalidate(tag="t")
+
+    tiers = ["cache users: disk", "cache users: redis"]
+    expected = [*tiers, "cache users: lease", *tiers, *tiers, *tiers]
+    assert names_of(program) == names_of(lambda: asyncio.run(main())) == expected
+
+
+def test_a_thread_waits_for_a_thread() -> None:
+    """And says for whom: the leader's landing is what ends its wait."""
+    cache = libperf.TieredCache(name="users")
+    found: list[str] = []
+
+    def lead() -> str:
+        while not cache._flow.flights.waited:
+            time.sleep(0.001)
+        return "value"
+
+    def program() -> None:
+        threads = [threading.Thread(target=lambda: found.append(cache.get_or_set("k", lead))) for _ in range(2)]
+        for each in threads:
+            each.start()
+        for each in threads:
+            each.join()
+
+    events = record(program)
+    assert found == ["value"] * 2
+    span = events.one("SPAN_BEGIN", text="cache users: flight")
+    mine = events.by(span.actor)
+    (wanted,) = [event.key for event in mine.of("WAIT_FOR") if event.key]
+    (resolved,) = [event for event in events.of("RESOLVE") if event.key == wanted]
+    assert resolved.actor != span.actor
+
+
+def test_libperf_run_names_a_distant_redis(tmp_path: Path) -> None:
+    """A program that asks a server 20 ms away is told so."""
+    program = """
+        import sys, libperf
+        from libperf.cache.redis import RedisTier
+        cache = libperf.TieredCache(redis=RedisTier(sys.argv[1], timeout=10.0), name="users")
+        for number in range(50):
+            cache.get(f"user:{number}")
+    """
+    runner = Runner(tmp_path)
+    path = runner.write("app.py", "if True:" + program)
+    with RedisServer(tmp_path) as server, Distant(server, 0.02) as distant:
+        status, report = runner.json(path, distant.url)
+    assert status == 0
+    first = report["bottlenecks"][0]
+    assert first["name"] == "cache users: redis" and first["gain"] > 0.25
+    assert first["advice"].startswith("a nearer Redis for users")

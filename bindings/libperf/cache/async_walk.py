@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .._memory import Entry
+from . import waits
 from .flights import Flight
 from .flow import MISSING, Flow
 from .freshness import EARLY, FRESH, STALE
@@ -40,7 +41,8 @@ async def afind_many(flow: Flow, asks: list[Ask]) -> list[Any]:
         if not missing:
             break
         start_ns = flow.clock.monotonic_ns()
-        entries = await tier.aget_many([asks[place].full for place in missing])
+        with flow.waiting(tier):
+            entries = await tier.aget_many([asks[place].full for place in missing])
         for place, entry in zip(missing, entries, strict=True):
             found[place] = flow.fetched(asks[place], number, entry, start_ns, epoch)
     return [MISSING if entry is None else flow.give(entry) for entry in found]
@@ -112,7 +114,12 @@ async def _fetch(flow: Flow, ask: Ask, counted: bool = True) -> Entry | None:
     epoch = flow.epoch
     for number, tier in enumerate(flow.tiers):
         start_ns = flow.clock.monotonic_ns()
-        found = flow.fetched(ask, number, await tier.aget(ask.full), start_ns, epoch, counted)
+        if waits.watcher is None:
+            entry = await tier.aget(ask.full)
+        else:
+            with flow.waiting(tier):
+                entry = await tier.aget(ask.full)
+        found = flow.fetched(ask, number, entry, start_ns, epoch, counted)
         if found is not None:
             return found
     return None
@@ -146,7 +153,8 @@ async def _take_lease(flow: Flow, ask: Ask) -> tuple[Entry | None, Lease | None]
     seconds = flow.flights.patience_ns / 1e9
     deadline_ns = flow.clock.monotonic_ns() + flow.flights.patience_ns
     while True:
-        lease = await widest.alease(ask.full, seconds)
+        with flow.waiting(widest, "lease"):
+            lease = await widest.alease(ask.full, seconds)
         if lease is not None and pause == POLL_FIRST:
             return None, lease
         try:
@@ -161,7 +169,8 @@ async def _take_lease(flow: Flow, ask: Ask) -> tuple[Entry | None, Lease | None]
             return found, None
         if lease is not None or flow.clock.monotonic_ns() >= deadline_ns:
             return None, lease
-        await asyncio.sleep(pause)
+        with flow.waiting(widest, "lease"):
+            await asyncio.sleep(pause)
         pause = min(2 * pause, POLL_LAST)
 
 
@@ -182,7 +191,8 @@ async def _compute(flow: Flow, ask: Ask, factory: Factory, spare: Entry | None, 
 async def adelete(flow: Flow, ask: Ask) -> None:
     flow.forget(ask)
     for tier in flow.tiers:
-        await tier.adelete([ask.full])
+        with flow.waiting(tier):
+            await tier.adelete([ask.full])
     if flow.tiers:
         flow.tell_siblings(ask.full)
 
@@ -190,10 +200,12 @@ async def adelete(flow: Flow, ask: Ask) -> None:
 async def ainvalidate(flow: Flow, labels: list[int]) -> None:
     until_ms = flow.invalidated(labels)
     for tier, skew_ms in zip(flow.tiers, flow.skews_ms, strict=True):
-        await tier.ainvalidate(labels, until_ms - skew_ms)
+        with flow.waiting(tier):
+            await tier.ainvalidate(labels, until_ms - skew_ms)
 
 
 async def aclear(flow: Flow) -> None:
     until_ms = flow.invalidated(None)
     for tier, skew_ms in zip(flow.tiers, flow.skews_ms, strict=True):
-        await tier.ainvalidate([flow.namespace_label], until_ms - skew_ms)
+        with flow.waiting(tier):
+            await tier.ainvalidate([flow.namespace_label], until_ms - skew_ms)

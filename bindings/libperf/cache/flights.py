@@ -19,6 +19,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from contextvars import ContextVar
 from typing import Any
 
+from . import waits
 from .clock import Clock
 
 __all__ = ["Flight", "Flights", "running_loop"]
@@ -100,19 +101,22 @@ class _Waiter:
 
 
 class _Thread(_Waiter):
-    __slots__ = ("_gate",)
+    __slots__ = ("_gate", "_ticket")
 
     def __init__(self) -> None:
         super().__init__()
+        self._ticket = waits.ticket()
         self._gate = threading.Lock()
         self._gate.acquire()
 
     def _wake(self) -> bool:
+        waits.woken(self._ticket)
         self._gate.release()
         return True
 
-    def wait(self, seconds: float) -> None:
-        self._gate.acquire(timeout=min(seconds, threading.TIMEOUT_MAX))
+    def wait(self, cache: str, seconds: float) -> None:
+        with waits.flight(cache, self._ticket):
+            self._gate.acquire(timeout=min(seconds, threading.TIMEOUT_MAX))
 
 
 class _Task(_Waiter):
@@ -137,10 +141,11 @@ class _Task(_Waiter):
                 return False
         return True
 
-    async def wait(self, seconds: float) -> None:
+    async def wait(self, cache: str, seconds: float) -> None:
         timer = self._loop.call_later(seconds, self._open)
         try:
-            await self._future
+            with waits.flight(cache):
+                await self._future
         finally:
             timer.cancel()
 
@@ -148,11 +153,13 @@ class _Task(_Waiter):
 class Flights:
     """The flights of one cache.
 
+    name: of the cache, for reports
     patience: seconds; a leader may take that long, or three times what computing usually takes, if that is more
     Threads: any.
     """
 
-    def __init__(self, patience: float, clock: Clock) -> None:
+    def __init__(self, name: str, patience: float, clock: Clock) -> None:
+        self._name = name
         self.under_way: dict[Any, Flight] = {}  # changed under the lock
         self._patience_ns = int(patience * 1e9)
         self._clock = clock
@@ -180,7 +187,7 @@ class Flights:
             if waiter is None:
                 return self._lead(flight, turn, work)
             try:
-                waiter.wait(self._left(flight))
+                waiter.wait(self._name, self._left(flight))
             except BaseException:
                 self._leave(flight, waiter)
                 raise
@@ -197,7 +204,7 @@ class Flights:
             if waiter is None:
                 return await self._alead(flight, turn, work)
             try:
-                await waiter.wait(self._left(flight))
+                await waiter.wait(self._name, self._left(flight))
             except BaseException:
                 self._leave(flight, waiter)
                 raise

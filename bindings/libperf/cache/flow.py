@@ -12,7 +12,7 @@ from typing import Any
 from .._codec import weigh
 from .._memory import MISSING, Entry
 from ..errors import InvalidError
-from . import background
+from . import background, waits
 from .clock import Clock
 from .copying import copied_types, copier
 from .flights import Flight, Flights
@@ -88,7 +88,7 @@ class Flow:
         self.pure_tools = pure_tools
         self.clock = clock
         self.counts = counts
-        self.flights = Flights(patience, clock)
+        self.flights = Flights(counts.name, patience, clock)
         self.copy = copy
         self._copier = copier(copy)
         self._recheck = memory_ttl if any(tier.name == "redis" for tier in tiers) else None
@@ -235,7 +235,12 @@ class Flow:
         epoch = self.epoch
         for number, tier in enumerate(self.tiers):
             start_ns = self.clock.monotonic_ns()
-            found = self.fetched(ask, number, tier.get(ask.full), start_ns, epoch, counted)
+            if waits.watcher is None:
+                entry = tier.get(ask.full)
+            else:
+                with self.waiting(tier):
+                    entry = tier.get(ask.full)
+            found = self.fetched(ask, number, entry, start_ns, epoch, counted)
             if found is not None:
                 return found
         return None
@@ -255,6 +260,10 @@ class Flow:
             for nearer in self.tiers[:number]:
                 nearer.put(ask.full, entry)
         return promoted
+
+    def waiting(self, tier: Tier, what: str = "") -> Any:
+        """Around a wait for a tier's answer, or for its lease, or for who has it."""
+        return waits.tier(self.counts.name, what or tier.name)
 
     def worth_a_lease(self) -> bool:
         return not 0 < self.flights.typical_ns < LEASE_FROM_NS
@@ -355,7 +364,8 @@ class Flow:
 
     def _delete_in_tiers(self, key: Key) -> None:
         for tier in self.tiers:
-            tier.delete([key])
+            with self.waiting(tier):
+                tier.delete([key])
         self.tell_siblings(key)
 
     def tell_siblings(self, key: Key) -> None:
@@ -408,12 +418,14 @@ class Flow:
     def invalidate(self, labels: list[int]) -> None:
         until_ms = self.invalidated(labels)
         for tier, skew_ms in zip(self.tiers, self.skews_ms, strict=True):
-            tier.invalidate(labels, until_ms - skew_ms)
+            with self.waiting(tier):
+                tier.invalidate(labels, until_ms - skew_ms)
 
     def clear(self) -> None:
         until_ms = self.invalidated(None)
         for tier, skew_ms in zip(self.tiers, self.skews_ms, strict=True):
-            tier.invalidate([self.namespace_label], until_ms - skew_ms)
+            with self.waiting(tier):
+                tier.invalidate([self.namespace_label], until_ms - skew_ms)
 
     def invalidated(self, labels: list[int] | None) -> int:
         """In this process, None: all labels.  The time up to which nothing that was begun is valid, on

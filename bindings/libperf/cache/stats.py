@@ -41,7 +41,7 @@ class Counts:
     """Numbers that only grow, and timings. Threads: any; nothing gets lost."""
 
     def __init__(self, name: str) -> None:
-        self._name = name
+        self.name = name
         self._lock = threading.Lock()
         self._counts: dict[str, int] = {}
         self._series: dict[str, int] = {}
@@ -93,7 +93,7 @@ class Counts:
     def number(self, kind: Kind, what: str) -> int:
         number = self._series.get(what)
         if number is None:
-            number = self._series[what] = intern(kind, f"cache.{self._name}.{what}")
+            number = self._series[what] = intern(kind, f"cache.{self.name}.{what}")
         return number
 
     def _after_fork(self) -> None:

@@ -41,7 +41,8 @@ def find_many(flow: Flow, asks: list[Ask]) -> list[Any]:
         if not missing:
             break
         start_ns = flow.clock.monotonic_ns()
-        entries = tier.get_many([asks[place].full for place in missing])
+        with flow.waiting(tier):
+            entries = tier.get_many([asks[place].full for place in missing])
         for place, entry in zip(missing, entries, strict=True):
             found[place] = flow.fetched(asks[place], number, entry, start_ns, epoch)
     return [MISSING if entry is None else flow.give(entry) for entry in found]
@@ -136,7 +137,8 @@ def _take_lease(flow: Flow, ask: Ask) -> tuple[Entry | None, Lease | None]:
     seconds = flow.flights.patience_ns / 1e9
     deadline_ns = flow.clock.monotonic_ns() + flow.flights.patience_ns
     while True:
-        lease = widest.lease(ask.full, seconds)
+        with flow.waiting(widest, "lease"):
+            lease = widest.lease(ask.full, seconds)
         if lease is not None and pause == POLL_FIRST:
             return None, lease
         found = flow.fetch(ask, counted=False)
@@ -146,7 +148,8 @@ def _take_lease(flow: Flow, ask: Ask) -> tuple[Entry | None, Lease | None]:
             return found, None
         if lease is not None or flow.clock.monotonic_ns() >= deadline_ns:
             return None, lease
-        time.sleep(pause)
+        with flow.waiting(widest, "lease"):
+            time.sleep(pause)
         pause = min(2 * pause, POLL_LAST)
 
 

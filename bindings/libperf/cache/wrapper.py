@@ -54,7 +54,7 @@ class Parameters:
         stars = rest.pop(0) if code.co_flags & CO_VARKEYWORDS else None
         self.defaults, self.keyword_defaults = function.__defaults__, function.__kwdefaults__
         self.declared = ", ".join(self._declare(code.co_posonlyargcount, free, star, only, stars))
-        self.positional = "(" + "".join(f"{name}, " for name in free) + (f"*{star}" if star else "") + ")"
+        self.positional = "(" + "".join(f"{name}, " for name in free) + (f"*{star}," if star else "") + ")"
         pairs = [f"{name!r}: {name}" for name in only] + ([f"**{stars}"] if stars else [])
         self.keyword = "{" + ", ".join(pairs) + "}"
         every = [*free, *([star] if star else []), *only, *([stars] if stars else [])]

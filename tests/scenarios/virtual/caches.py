@@ -37,3 +37,18 @@ async def one_flight(k: Fix) -> None:
 
     await asyncio.gather(*[get() for _ in range(4)])
     await call(k, "answer", 0.5)
+
+
+@scenario("cache books: flight", "parse", "answer", top="read")
+async def cached_function(k: Fix) -> None:
+    """A real one: of five tasks two compute, the others wait for these; nobody waits for the second question."""
+
+    @libperf.cached(name="books")
+    async def look_up(book: str) -> str:
+        await call(k, "read", 1.0)
+        await call(k, "parse", 0.4)
+        return book
+
+    for _ in range(2):
+        await asyncio.gather(*[look_up(book) for book in ("Emma", "Emma", "Emma", "Ulysses", "Ulysses")])
+    await call(k, "answer", 0.5)

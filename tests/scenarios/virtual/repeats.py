@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
-from collections.abc import Callable, Coroutine, Hashable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import libperf
@@ -20,19 +19,8 @@ Function = Callable[..., Coroutine[Any, Any, Any]]
 
 
 def once(k: Fix, name: str, function: Function) -> Function:
-    """A function behind a cache with single flight, where that is what is fixed."""
-    if not k.caches(name):
-        return function
-    flights: dict[tuple[Hashable, ...], asyncio.Future[Any]] = {}
-
-    @functools.wraps(function)
-    async def cached(*key: Hashable) -> Any:
-        flight = flights.get(key)
-        if flight is None or (flight.done() and flight.exception()):  # errors are not kept
-            flight = flights[key] = asyncio.ensure_future(function(*key))
-        return await flight
-
-    return cached
+    """A function that is cached, where that is what is fixed."""
+    return libperf.cached(name=name)(function) if k.caches(name) else function
 
 
 @scenario("query", "parse", "answer", top="lookup", category="repeated")
