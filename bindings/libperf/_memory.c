@@ -8,6 +8,8 @@
  * falls out is let go of last, for its __del__ may come back to the table. */
 #include "_memory.h"
 
+#include <libperf/metric.h>
+
 static PyObject *missing;
 
 /* ---- looking ---- */
@@ -58,6 +60,15 @@ table_touch(table *self, PyObject *found)
     if (!Py_IS_TYPE(found, mem_entry_type))
         return PyErr_Format(PyExc_TypeError, "touch() takes an Entry");
     hit(self, (entry *)found);
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+table_miss(table *self, PyObject *unused)
+{
+    (void)unused;
+    self->misses++;
+    perf_metric_add(self->misses_series, 1);
     Py_RETURN_NONE;
 }
 
@@ -252,6 +263,13 @@ table_hits(table *self, void *unused)
     return PyLong_FromUnsignedLongLong(self->hits);
 }
 
+static PyObject *
+table_misses(table *self, void *unused)
+{
+    (void)unused;
+    return PyLong_FromUnsignedLongLong(self->misses);
+}
+
 /* ---- life and death ---- */
 
 static PyObject *
@@ -262,9 +280,9 @@ table_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     PyObject *clock;
     if (kwargs && PyDict_GET_SIZE(kwargs))
         return PyErr_Format(PyExc_TypeError, "Table() takes no keywords");
-    unsigned series;
-    if (!PyArg_ParseTuple(args, "KKiKOI", &max_entries, &max_weight, &kind,
-                          &seed, &clock, &series))
+    unsigned series, misses_series;
+    if (!PyArg_ParseTuple(args, "KKiKOII", &max_entries, &max_weight, &kind,
+                          &seed, &clock, &series, &misses_series))
         return NULL;
     table *self = (table *)type->tp_alloc(type, 0);
     if (!self)
@@ -273,6 +291,7 @@ table_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     self->max_weight = max_weight;
     self->chance = seed | 1;
     self->series = series;
+    self->misses_series = misses_series;
     self->clock = clock == Py_None ? NULL : Py_NewRef(clock);
     self->data = PyDict_New();
     perf_policy_config config = {
@@ -341,6 +360,7 @@ static PyMethodDef table_methods[] = {
     {"get", (PyCFunction)table_get, METH_O, NULL},
     {"find", (PyCFunction)table_find, METH_O, NULL},
     {"touch", (PyCFunction)table_touch, METH_O, NULL},
+    {"miss", (PyCFunction)table_miss, METH_NOARGS, NULL},
     {"put", (PyCFunction)(void (*)(void))table_put, METH_FASTCALL, NULL},
     {"set", (PyCFunction)(void (*)(void))table_set, METH_FASTCALL, NULL},
     {"prepare", (PyCFunction)table_prepare, METH_VARARGS, NULL},
@@ -356,6 +376,7 @@ static PyMethodDef table_methods[] = {
 
 static PyGetSetDef table_properties[] = {
     {"hits", (getter)table_hits, NULL, NULL, NULL},
+    {"misses", (getter)table_misses, NULL, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 

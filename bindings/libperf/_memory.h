@@ -23,8 +23,9 @@ typedef struct table {
     perf_policy *policy;
     entry **slots; /* what lies where; each owned */
     size_t room;
-    uint64_t max_entries, max_weight, hits, told, chance;
-    uint32_t series; /* that hits are added to, in batches */
+    uint64_t max_entries, max_weight, hits, told, misses, chance;
+    uint32_t series;        /* that hits are added to, in batches */
+    uint32_t misses_series; /* that misses are, one by one */
     int32_t touched[MEM_BATCH];
     int touched_count;
     char expiring;

@@ -150,7 +150,7 @@ def test_the_table_in_python_is_exact_as_well() -> None:
 
     kept: list[list[Any]] = []
     for kind in (_memory, python_table):
-        table: Any = kind.Table(ENTRIES, 0, lib.PERF_POLICY_LRU, 1, None, 0)
+        table: Any = kind.Table(ENTRIES, 0, lib.PERF_POLICY_LRU, 1, None, 0, 0)
         for key in REQUESTS[:20_000]:
             if table.get(key) is _memory.MISSING:
                 table.set(key, True, 2**63 - 1, 0.0, 1)

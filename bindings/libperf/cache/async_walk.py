@@ -11,7 +11,7 @@ from .flow import MISSING, Flow
 from .freshness import EARLY, FRESH, STALE
 from .places import Ask
 from .tier import Lease
-from .walk import POLL_FIRST, POLL_LAST
+from .walk import NEVER_AWAITED, POLL_FIRST, POLL_LAST
 
 __all__ = ["afind", "afind_many", "aobtain"]
 
@@ -62,7 +62,7 @@ async def aobtain(flow: Flow, ask: Ask, factory: Factory) -> Any:
             elif state == STALE:
                 _refresh(flow, ask, factory, entry)
             return flow.give(entry)
-    flow.counts.add("memory.misses")
+    flow.memory.table.miss()
     if ask.ttl == 0:
         return flow.give(await _compute(flow, ask, factory, None, None))
     spare = entry
@@ -178,7 +178,7 @@ async def _compute(flow: Flow, ask: Ask, factory: Factory, spare: Entry | None, 
     begun_ms, start_ns = flow.begin_ms(), flow.clock.monotonic_ns()
     try:
         value = factory()
-        if hasattr(type(value), "__await__"):
+        if type(value) not in NEVER_AWAITED and hasattr(type(value), "__await__"):
             value = await value
     except Exception as error:
         kept = flow.failed(ask, error, spare, flight)

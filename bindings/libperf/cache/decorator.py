@@ -140,6 +140,7 @@ class _Cached:
         self.scope = own_scope if self.shared else None
         self.ttl = ways.ttl if self.shared and ways.ttl is not None else DEFAULT
         self.flow: Flow = self.cache._flow
+        self.plain = not self.shared and self.scope_of is None and not self.tags  # the key is all there is to a call
         if not self.shared and not callable(self.tags):
             self.cache._ask("", None, self.tags)  # whether they are tags, now and not in the first call
         self.wrapper = cast(Any, functools.wraps(function)(self._wrapper(_code_flags(function))))
@@ -166,6 +167,8 @@ class _Cached:
         return (self.namespace, key) if self.shared else key
 
     def _ask(self, key: object, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Ask:
+        if self.plain:
+            return self.cache._ask(key, None, (), DEFAULT)
         scope = self.scope if self.scope_of is None else self.scope_of(args, kwargs)
         tags = self.tags(*args, **kwargs) if callable(self.tags) else self.tags
         if self.shared:

@@ -161,7 +161,7 @@ class Flights:
     def __init__(self, name: str, patience: float, clock: Clock) -> None:
         self._name = name
         self.under_way: dict[Any, Flight] = {}  # changed under the lock
-        self._patience_ns = int(patience * 1e9)
+        self._patience_ns = self.patience_ns = int(patience * 1e9)
         self._clock = clock
         self.typical_ns = 0.0
         self.started = self.waited = 0
@@ -172,11 +172,10 @@ class Flights:
 
     def took(self, ns: int) -> None:
         """What computing took: a moving mean is what is usual."""
-        self.typical_ns = self.typical_ns * 0.8 + ns * 0.2 if self.typical_ns else float(ns)
-
-    @property
-    def patience_ns(self) -> int:
-        return max(self._patience_ns, int(PATIENCE * self.typical_ns))
+        typical_ns = self.typical_ns
+        self.typical_ns = typical_ns = typical_ns * 0.8 + ns * 0.2 if typical_ns else float(ns)
+        patience_ns = int(PATIENCE * typical_ns)
+        self.patience_ns = patience_ns if patience_ns > self._patience_ns else self._patience_ns
 
     # ---- taking part ----
 
@@ -361,9 +360,10 @@ class Flights:
             flight.done, flight.result, flight.error = True, result, error
             if self.under_way.get(flight.key) is flight:
                 del self.under_way[flight.key]
-            waiters, flight.waiters = flight.waiters, []
-            for waiter in waiters:
-                waiter.wake(LANDED)
+            if flight.waiters:
+                waiters, flight.waiters = flight.waiters, []
+                for waiter in waiters:
+                    waiter.wake(LANDED)
 
     def _hand_over(self, flight: Flight, turn: int) -> None:
         with _lock:

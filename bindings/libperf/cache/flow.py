@@ -108,6 +108,8 @@ class Flow:
     def ask(self, key: object, scope: Any, tags: Iterable[str] = (), ttl: float | None = None) -> Ask:
         """scope: None where the cache's own is meant as well as where there is none"""
         whose, labels = self.scope, self._scope_labels
+        if scope is None and not tags and (type(key) is str or type(key) is int):
+            return Ask(self.namespace, key, key, whose, labels, ttl)
         if scope is not None:
             whose, labels = scope, (label_of_scope(self.namespace, scope),)
         if tags:
@@ -158,15 +160,19 @@ class Flow:
         check_ns = 0
         if copy is not None:
             value = copy(value)
+        elif life is UNBOUNDED:
+            return self.memory.entry(ask.place, value, FOREVER, UNBOUNDED)
         else:
-            check_ns = min(early_from(life.fresh_ns, life.compute_ns, self.lifetime.beta), life.recheck_ns)
+            check_ns = early_from(life.fresh_ns, life.compute_ns, self.lifetime.beta)
+            if check_ns > life.recheck_ns:
+                check_ns = life.recheck_ns
         return self.memory.entry(ask.place, value, check_ns, life, bool(life.labels or life.digest))
 
     def _keep(self, entry: Entry) -> None:
-        weight = 1
-        if self.memory.max_weight:
+        memory, weight = self.memory, 1
+        if memory.max_weight:
             weight = ENTRY_BYTES + weigh(entry.key) + weigh(entry.value)
-        self.memory.put(entry, weight, float(entry.life.compute_ns))
+        memory.put(entry, weight, float(entry.life.compute_ns))
 
     def look(self, ask: Ask) -> Entry | None:
         """What memory has, if it may be given out."""
@@ -174,7 +180,7 @@ class Flow:
         if entry is not None and self.state(entry) <= STALE and type(entry.value) is not Failure:
             self.memory.table.touch(entry)
             return entry
-        self.counts.add("memory.misses")
+        self.memory.table.miss()
         return None
 
     # ---- shared tiers: what comes from there ----
@@ -291,7 +297,10 @@ class Flow:
         return None
 
     def begin_ms(self) -> int:
-        """The time at which computing begins: later than what was invalidated before, whatever the clock says."""
+        """The time at which computing begins: later than what was invalidated before, whatever the clock says. 0 where
+        there are no tiers: nobody compares it."""
+        if not self.tiers:
+            return 0
         begun_ms = max(self.clock.wall_ms(), self._last_ms + 1)
         self._latest_ms = max(self._latest_ms, begun_ms)
         return begun_ms

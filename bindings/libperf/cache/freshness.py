@@ -87,6 +87,8 @@ class Lifetime:
         if ttl is None:
             return FOREVER, FOREVER, FOREVER
         fresh_ns = later(now_ns, jittered(ttl, self.jitter, chance))
+        if not self.stale_ttl and not self.stale_if_error:
+            return fresh_ns, fresh_ns, fresh_ns
         return fresh_ns, later(fresh_ns, self.stale_ttl), self.expires_at(fresh_ns)
 
     def expires_at(self, fresh_ns: int) -> int:

@@ -66,7 +66,7 @@ class Memory:
         clock: Clock,
         policy: int = lib.PERF_POLICY_ADAPTIVE,
         *,
-        series: int = 0,
+        series: tuple[int, int] = (0, 0),
         in_c: bool | None = None,
     ) -> None:
         self.max_entries = max_entries
@@ -79,7 +79,7 @@ class Memory:
             policy,
             int.from_bytes(os.urandom(8), "little"),
             None if type(clock) is Clock else clock.monotonic_ns,
-            series,
+            *series,
         )
         self._lock = threading.RLock()  # of the two below
         self._by_label: dict[int, set[Any]] = {}
@@ -186,6 +186,10 @@ class Memory:
     @property
     def hits(self) -> int:
         return self.table.hits
+
+    @property
+    def misses(self) -> int:
+        return self.table.misses
 
     def stats(self) -> dict[str, float]:
         entries, weight, evictions, rejections, expirations, _, window = self.table.stats()

@@ -115,7 +115,8 @@ def gather(flow: "Flow") -> dict[str, Any]:
     for what in ("entries", "bytes"):
         counts.set(f"memory.{what}", memory[what])
     hits = {"memory": flow.memory.hits} | {tier.name: counts[f"{tier.name}.hits"] for tier in flow.tiers}
-    lookups = hits["memory"] + counts["memory.misses"]
+    misses = flow.memory.misses
+    lookups = hits["memory"] + misses
     found = sum(hits.values())
     flights = flow.flights
     counts.raise_to("flights", flights.started)
@@ -124,11 +125,11 @@ def gather(flow: "Flow") -> dict[str, Any]:
         "hits": found,
         "misses": lookups - found,
         "overall_hit_rate": rate(found, lookups - found),
-        "l1_hit_rate": rate(hits["memory"], counts["memory.misses"]),
+        "l1_hit_rate": rate(hits["memory"], misses),
         "l2_hit_rate": rate(counts["disk.hits"], counts["disk.misses"]),
         "l3_hit_rate": rate(counts["redis.hits"], counts["redis.misses"]),
         "l1_hits": hits["memory"],
-        "l1_misses": counts["memory.misses"],
+        "l1_misses": misses,
         **memory,
         "flights": flights.started,
         "waited": flights.waited,

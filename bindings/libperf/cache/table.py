@@ -46,7 +46,7 @@ class Table:
     """At most `max_entries` entries, of at most `max_weight` together (0: no such bound). Threads: any.
 
     kind, seed: of the policy; clock: nanoseconds, None: the monotonic clock
-    series: number of the counter that hits are added to, in batches
+    series: number of the counter that hits are added to, in batches; misses_series: the one of misses, one by one
     """
 
     def __init__(
@@ -57,10 +57,12 @@ class Table:
         seed: int,
         clock: Callable[[], int] | None,
         series: int,
+        misses_series: int,
         /,
     ) -> None:
         self.max_entries, self.max_weight = max_entries, max_weight
-        self._series = series
+        self._series, self._misses_series = series, misses_series
+        self.misses = 0
         self._clock = clock or time.monotonic_ns
         self._random = random.Random(seed).random
         config = ffi.new("perf_policy_config *")
@@ -105,6 +107,12 @@ class Table:
                     self._tell()
             finally:
                 self._lock.release()
+
+    def miss(self) -> None:
+        """A look in vain: counted."""
+        with self._lock:
+            self.misses += 1
+        lib.perf_metric_add(self._misses_series, 1)
 
     def _tell(self) -> None:
         slots = self._touched[:]

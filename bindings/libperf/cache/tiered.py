@@ -119,13 +119,14 @@ class TieredCache:
         clock = clock or Clock()
         self.name = name or namespace
         counts = Counts(self.name)
+        series = counts.number(Kind.COUNTER, "memory.hits"), counts.number(Kind.COUNTER, "memory.misses")
         self._closed = False
         self._owned: list[Tier] = []
         tiers = self._open_tiers(disk, redis)
         self._flow = Flow(
             namespace=namespace,
             scope=scope,
-            memory=Memory(entries, weight, clock, POLICIES[policy], series=counts.number(Kind.COUNTER, "memory.hits")),
+            memory=Memory(entries, weight, clock, POLICIES[policy], series=series),
             counts=counts,
             tiers=tiers,
             values=_values(tiers, compression_threshold),

@@ -17,6 +17,8 @@ __all__ = ["find", "find_many", "obtain"]
 
 Factory = Callable[[], Any]
 
+# Asking a type for what it has not costs more than all the rest of looking a key up.
+NEVER_AWAITED = frozenset({bool, bytes, dict, float, frozenset, int, list, set, str, tuple, type(None)})
 POLL_FIRST, POLL_LAST = 0.002, 0.1  # seconds between looks for what another process computes
 
 
@@ -62,7 +64,7 @@ def obtain(flow: Flow, ask: Ask, factory: Factory) -> Any:
             elif state == STALE:
                 _refresh(flow, ask, factory, entry)
             return flow.give(entry)
-    flow.counts.add("memory.misses")
+    flow.memory.table.miss()
     if ask.ttl == 0:
         return flow.give(_compute(flow, ask, factory, None, None))
     spare = entry
@@ -162,7 +164,7 @@ def _compute(flow: Flow, ask: Ask, factory: Factory, spare: Entry | None, flight
         if kept is None:
             raise
         return kept
-    if hasattr(type(value), "__await__"):
+    if type(value) not in NEVER_AWAITED and hasattr(type(value), "__await__"):
         if hasattr(value, "close"):
             value.close()  # nobody will await it
         raise InvalidError(f"the factory for {ask.key!r} is async: use `await cache.aget_or_set(...)`")
