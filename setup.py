@@ -98,7 +98,7 @@ setup(
         extension("_scheduler", "event", "handle", "types", "loop"),
         extension("_codec", "encode", "decode", "error", "weigh", "entry", "compressor", "fingerprint"),
         extension("_disk"),
-        extension("_memory", "change", "entry"),
+        extension("_memory", "change", "entry", "front", "set"),
     ],
     cmdclass={"build_ext": BuildExt, "build_py": BuildPy},
 )

@@ -10,7 +10,8 @@
 
 #include <libperf/metric.h>
 
-static PyObject *missing;
+PyObject *mem_missing;
+PyTypeObject *mem_table_type;
 
 /* ---- looking ---- */
 
@@ -25,17 +26,17 @@ hit(table *self, const entry *found)
         mem_tell_hits(self);
 }
 
-static PyObject *
-table_get(table *self, PyObject *key)
+PyObject *
+mem_get(table *self, PyObject *key)
 {
     entry *found = (entry *)PyDict_GetItemWithError(self->data, key);
     if (!found)
-        return PyErr_Occurred() ? NULL : Py_NewRef(missing);
+        return PyErr_Occurred() ? NULL : Py_NewRef(mem_missing);
     if (found->check_ns != MEM_NEVER) {
         Py_INCREF(found); /* a clock in Python may do anything */
         long long now_ns = mem_clock(self);
-        PyObject *value = now_ns < found->check_ns ? found->value : missing;
-        if (value && value != missing)
+        PyObject *value = now_ns < found->check_ns ? found->value : mem_missing;
+        if (value && value != mem_missing)
             hit(self, found);
         value = PyErr_Occurred() || !value ? NULL : Py_NewRef(value);
         Py_DECREF(found);
@@ -99,99 +100,6 @@ table_put(table *self, PyObject *const *args, Py_ssize_t nargs)
         failed = mem_put(self, (entry *)Py_NewRef(it), weight, cost, expires_ns,
                          now_ns, &out) != 0;
     return mem_let_go(&out, failed);
-}
-
-/** An entry without a life of its own. */
-static PyObject *
-set_timed(table *self, PyObject *key, PyObject *value, long long ttl_ns,
-          double jitter, uint64_t weight)
-{
-    long long now_ns = 0, expires_ns = MEM_NEVER;
-    GONE_NONE(out);
-    self->expiring |= ttl_ns != MEM_NEVER;
-    if (self->expiring) {
-        now_ns = mem_clock(self);
-        if (PyErr_Occurred() || mem_expire(self, now_ns, &out))
-            return mem_let_go(&out, true);
-    }
-    if (ttl_ns != MEM_NEVER) {
-        uint64_t x = self->chance; /* xorshift64 (Marsaglia, 2003) */
-        x ^= x << 13, x ^= x >> 7, x ^= x << 17;
-        self->chance = x;
-        double share = 1 + jitter * (2 * ((double)(x >> 11) / 0x1p53) - 1);
-        double left = (double)ttl_ns * share;
-        expires_ns = left > (double)(MEM_NEVER - now_ns)
-                         ? MEM_NEVER
-                         : now_ns + (long long)left;
-    }
-    entry *it = mem_entry_make(key, value, expires_ns, Py_None, 0);
-    bool failed =
-        !it || mem_put(self, it, weight, 0.0, expires_ns, now_ns, &out) != 0;
-    return mem_let_go(&out, failed);
-}
-
-/** set(key, value, ttl_ns, jitter, weight) */
-static PyObject *
-table_set(table *self, PyObject *const *args, Py_ssize_t nargs)
-{
-    if (nargs != 5)
-        return PyErr_Format(PyExc_TypeError, "set() takes five arguments");
-    long long ttl_ns = PyLong_AsLongLong(args[2]);
-    double jitter = PyFloat_AsDouble(args[3]);
-    uint64_t weight = PyLong_AsUnsignedLongLong(args[4]);
-    if (PyErr_Occurred())
-        return NULL;
-    return set_timed(self, args[0], args[1], ttl_ns, jitter, weight);
-}
-
-/** prepare(ttl_ns, jitter, copied, under_way, weigh, overhead) */
-static PyObject *
-table_prepare(table *self, PyObject *args)
-{
-    PyObject *copied, *under_way, *weigh;
-    if (!PyArg_ParseTuple(args, "LdO!O!OK", &self->ttl_ns, &self->jitter,
-                          &PyFrozenSet_Type, &copied, &PyDict_Type, &under_way,
-                          &weigh, &self->overhead))
-        return NULL;
-    Py_XSETREF(self->copied, Py_NewRef(copied));
-    Py_XSETREF(self->under_way, Py_NewRef(under_way));
-    Py_XSETREF(self->weigh, Py_NewRef(weigh));
-    Py_RETURN_NONE;
-}
-
-/** Adds what it weighs.  @return  false: an exception */
-static bool
-add_weight(table *self, PyObject *object, uint64_t *weight)
-{
-    PyObject *weighed = PyObject_CallOneArg(self->weigh, object);
-    uint64_t more = weighed ? PyLong_AsUnsignedLongLong(weighed) : 0;
-    Py_XDECREF(weighed);
-    *weight += more;
-    return !PyErr_Occurred();
-}
-
-/** set_plain(key, value): False, if there is more to it than set(). */
-static PyObject *
-table_set_plain(table *self, PyObject *const *args, Py_ssize_t nargs)
-{
-    if (nargs != 2 || !self->copied)
-        return PyErr_Format(PyExc_TypeError,
-                            "set_plain() takes a key and a value, prepared");
-    PyObject *key = args[0], *value = args[1];
-    if ((!PyUnicode_CheckExact(key) && !PyLong_CheckExact(key)) ||
-        PyDict_GET_SIZE(self->under_way))
-        Py_RETURN_FALSE;
-    int copy = PySet_Contains(self->copied, (PyObject *)Py_TYPE(value));
-    if (copy)
-        return copy < 0 ? NULL : Py_NewRef(Py_False);
-    uint64_t weight = 1;
-    if (self->max_weight) {
-        weight = self->overhead;
-        if (!add_weight(self, key, &weight) ||
-            !add_weight(self, value, &weight))
-            return NULL;
-    }
-    return set_timed(self, key, value, self->ttl_ns, self->jitter, weight);
 }
 
 static PyObject *
@@ -357,14 +265,14 @@ table_dealloc(table *self)
 }
 
 static PyMethodDef table_methods[] = {
-    {"get", (PyCFunction)table_get, METH_O, NULL},
+    {"get", (PyCFunction)mem_get, METH_O, NULL},
     {"find", (PyCFunction)table_find, METH_O, NULL},
     {"touch", (PyCFunction)table_touch, METH_O, NULL},
     {"miss", (PyCFunction)table_miss, METH_NOARGS, NULL},
     {"put", (PyCFunction)(void (*)(void))table_put, METH_FASTCALL, NULL},
-    {"set", (PyCFunction)(void (*)(void))table_set, METH_FASTCALL, NULL},
-    {"prepare", (PyCFunction)table_prepare, METH_VARARGS, NULL},
-    {"set_plain", (PyCFunction)(void (*)(void))table_set_plain, METH_FASTCALL,
+    {"set", (PyCFunction)(void (*)(void))mem_set, METH_FASTCALL, NULL},
+    {"prepare", (PyCFunction)mem_prepare, METH_VARARGS, NULL},
+    {"set_plain", (PyCFunction)(void (*)(void))mem_set_plain, METH_FASTCALL,
      NULL},
     {"remove", (PyCFunction)table_remove, METH_O, NULL},
     {"expire", (PyCFunction)table_expire, METH_NOARGS, NULL},
@@ -406,13 +314,16 @@ PyMODINIT_FUNC
 PyInit__memory(void)
 {
     PyObject *self = PyModule_Create(&module);
-    PyObject *table_type = PyType_FromSpec(&table_spec);
-    missing = PyObject_CallNoArgs((PyObject *)&PyBaseObject_Type);
-    if (!self || !mem_entry_ready() || !table_type || !missing ||
+    mem_table_type = (PyTypeObject *)PyType_FromSpec(&table_spec);
+    PyObject *front_type = mem_front_type();
+    mem_missing = PyObject_CallNoArgs((PyObject *)&PyBaseObject_Type);
+    if (!self || !mem_entry_ready() || !mem_table_type || !front_type ||
+        !mem_missing ||
         PyModule_AddObjectRef(self, "Entry", (PyObject *)mem_entry_type) ||
-        PyModule_AddObjectRef(self, "Table", table_type) ||
-        PyModule_AddObjectRef(self, "MISSING", missing))
+        PyModule_AddObjectRef(self, "Table", (PyObject *)mem_table_type) ||
+        PyModule_AddObjectRef(self, "Front", front_type) ||
+        PyModule_AddObjectRef(self, "MISSING", mem_missing))
         Py_CLEAR(self);
-    Py_XDECREF(table_type);
+    Py_XDECREF(front_type);
     return self;
 }

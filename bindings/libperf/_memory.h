@@ -36,6 +36,30 @@ typedef struct table {
     unsigned long long overhead;
 } table;
 
+/* ---- _memory.c ---- */
+
+extern PyObject *mem_missing;
+extern PyTypeObject *mem_table_type;
+
+/** A value that needs no closer look, which is a hit; else mem_missing. */
+PyObject *mem_get(table *self, PyObject *key);
+
+/* ---- _memory_set.c ---- */
+
+/** set(key, value, ttl_ns, jitter, weight) */
+PyObject *mem_set(table *self, PyObject *const *args, Py_ssize_t nargs);
+
+/** prepare(ttl_ns, jitter, copied, under_way, weigh, overhead) */
+PyObject *mem_prepare(table *self, PyObject *args);
+
+/** set_plain(key, value): False, if there is more to it than set(). */
+PyObject *mem_set_plain(table *self, PyObject *const *args, Py_ssize_t nargs);
+
+/* ---- _memory_front.c ---- */
+
+/** A new reference to the type. */
+PyObject *mem_front_type(void);
+
 /* ---- _memory_entry.c ---- */
 
 extern PyTypeObject *mem_entry_type;

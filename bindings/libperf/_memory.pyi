@@ -1,9 +1,26 @@
 """The memory tier's table in C; libperf/cache/table.py says what each method does."""
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar, overload
 
+D = TypeVar("D")
 MISSING: Any
+
+class Front:
+    @overload
+    def get(self, key: object, default: None = None, *, scope: Any = None) -> Any: ...
+    @overload
+    def get(self, key: object, default: D, *, scope: Any = None) -> Any | D: ...
+    def set(
+        self,
+        key: object,
+        value: object,
+        ttl: float | None = ...,
+        *,
+        tags: Iterable[str] = (),
+        scope: Any = None,
+    ) -> None: ...
+    def _serve(self, gets: Table | None, sets: Table | None, /) -> None: ...
 
 class Entry:
     key: Any

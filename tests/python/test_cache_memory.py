@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import inspect
 import os
 import random
 import threading
@@ -13,10 +14,11 @@ import pytest
 
 import libperf
 from libperf._core import lib
-from libperf._memory import MISSING
+from libperf._memory import MISSING, Front
 from libperf.cache.clock import Clock
 from libperf.cache.freshness import FOREVER
 from libperf.cache.memory import Life, Memory
+from libperf.errors import ClosedError
 from support_cache import Still
 
 S = 1_000_000_000
@@ -300,3 +302,80 @@ def test_every_policy_keeps_the_bounds(policy: str) -> None:
     for number in range(1000):
         cache.set(number, number)
         assert len(cache) <= 7
+
+
+# ---- get() and set() of a cache ----
+
+
+def test_one_step_and_what_takes_more() -> None:
+    """Every form of a call, in one step into the table or not, does the same."""
+    cache = libperf.TieredCache(scope=None)
+    cache.set("a", 1)
+    cache.set(key="b", value=2, ttl=None)
+    cache.set("c", [3], tags=["t"])
+    cache.set("d", 4, 0)
+    cache.set("a", 5, scope="other")
+    assert [cache.get("a"), cache.get(key="b"), cache.get("c", "none"), cache.get("d", "none")] == [1, 2, [3], "none"]
+    assert (cache.get("a", scope="other"), cache.get("b", scope="other", default=0), cache.get(("a",))) == (5, 0, None)
+    cache.set("c", 6)  # in one step, in place of one with a tag
+    cache.invalidate(tag="t")
+    assert cache.get("c") == 6
+    for wrong in ({}, {"key": 1, "other": 2}):
+        with pytest.raises(TypeError):
+            cache.get(**wrong)  # type: ignore[call-overload]
+    with pytest.raises(TypeError):
+        cache.set("a")  # type: ignore[call-arg]
+    assert list(inspect.signature(libperf.TieredCache.set).parameters) == [
+        *("self", "key", "value", "ttl", "tags", "scope")
+    ]
+    assert "ttl:" in str(libperf.TieredCache.set.__doc__)
+    cache.close()
+    for call in (lambda: cache.get("a"), lambda: cache.set("a", 1)):
+        with pytest.raises(ClosedError):
+            call()
+
+
+def test_a_cache_that_is_closed_in_the_middle() -> None:
+    """By a clock, of all things: the table lives until the call is over."""
+
+    class Closing(Still):
+        close: Any = None
+
+        def monotonic_ns(self) -> int:  # type: ignore[override]
+            if self.close is not None:
+                self.close()
+            return self.now_ns
+
+    for use in (lambda cache: cache.get("a"), lambda cache: cache.set("b", 2)):
+        clock = Closing()
+        cache = libperf.TieredCache(ttl=10, clock=clock)
+        cache.set("a", 1)
+        clock.close = lambda cache=cache: cache._serve(None, None)
+        use(cache)
+        assert cache._flow.memory.table.find("a") is not None
+
+
+def test_a_front_alone() -> None:
+    """What it serves from is a table that was prepared, or nothing."""
+    front = Front()
+    with pytest.raises(AttributeError):
+        front.get("a")
+    for wrong in (object(), 5):
+        with pytest.raises(TypeError):
+            front._serve(wrong, None)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="not prepared"):
+        front._serve(None, memory_of(True).table)
+    assert gc.is_tracked(front)
+
+
+def test_a_cache_goes_when_nobody_has_it() -> None:
+    """At once: there is no cycle for the garbage collector."""
+    gc.disable()
+    try:
+        cache = libperf.TieredCache()
+        cache.set("a", 1)
+        gone = weakref.ref(cache)
+        del cache
+        assert gone() is None
+    finally:
+        gc.enable()

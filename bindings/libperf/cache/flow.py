@@ -9,6 +9,7 @@ import weakref
 from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
+from .. import _memory
 from .._codec import weigh
 from .._memory import MISSING, Entry
 from ..errors import InvalidError
@@ -390,11 +391,12 @@ class Flow:
         self.flights.drop(ask.place)
         self.store(ask, value, self.begin_ms(), 0)
 
-    def plain_getter(self) -> Callable[[Any], Any]:
-        """A way to look a plain key up in memory: the value, if it needs no closer look, or MISSING."""
+    def plain_getter(self) -> Callable[[Any], Any] | None:
+        """A way to look a plain key up in memory that sees what other processes changed: the value, if it needs no
+        closer look, or MISSING."""
         get, watch = self.memory.table.get, self.watch
         if not self.tiers:
-            return get
+            return get if not isinstance(self.memory.table, _memory.Table) else None
 
         def get_plain(key: Any) -> Any:
             watch()
@@ -402,16 +404,17 @@ class Flow:
 
         return get_plain
 
-    def plain_setter(self) -> Callable[[Any, object], Any] | None:
-        """A way to set a plain key to a value with no more than an end, in memory only; None: there is none. What it
-        returns is False if that is not enough; else entries that fell out and are listed, or None."""
-        ttl_ns = _plain_ttl_ns(self.lifetime)
-        copied = copied_types(self.copy)
-        if self.tiers or self.scope is not None or ttl_ns < 0 or copied is None:
-            return None
+    def plain_tables(self) -> tuple[_memory.Table | None, _memory.Table | None]:
+        """Where plain keys are found, and where they are set to a value with no more than an end, in one step; None:
+        it takes more."""
         table = self.memory.table
+        if self.tiers or not isinstance(table, _memory.Table):
+            return None, None
+        ttl_ns, copied = _plain_ttl_ns(self.lifetime), copied_types(self.copy)
+        if self.scope is not None or ttl_ns < 0 or copied is None:
+            return table, None
         table.prepare(ttl_ns, self.lifetime.jitter, copied, self.flights.under_way, weigh, ENTRY_BYTES)
-        return table.set_plain
+        return table, table
 
     def delete(self, ask: Ask) -> None:
         self.forget(ask)

@@ -139,28 +139,6 @@ class Table:
             expires_ns = min(FOREVER, self._clock() + int(jittered(ttl_ns, jitter, self._random())))
         return self._change(self._put, Entry(key, value, expires_ns), weight, 0.0, expires_ns)
 
-    def prepare(
-        self,
-        ttl_ns: int,
-        jitter: float,
-        copied: frozenset[type],
-        under_way: dict[Any, Any],
-        weigh: Callable[[Any], int],
-        overhead: int,
-        /,
-    ) -> None:
-        """What set_plain() goes by: types of values that are to be copied, keys that are being computed, and what an
-        entry weighs beside its key and its value."""
-        self._prepared = ttl_ns, jitter, copied, under_way, weigh, overhead
-
-    def set_plain(self, key: Any, value: Any, /) -> list[Entry] | bool | None:
-        """As set(); False, if there is more to it."""
-        ttl_ns, jitter, copied, under_way, weigh, overhead = self._prepared
-        if (type(key) is not str and type(key) is not int) or under_way or type(value) in copied:
-            return False
-        weight = overhead + weigh(key) + weigh(value) if self.max_weight else 1
-        return self.set(key, value, ttl_ns, jitter, weight)
-
     def remove(self, key: Any, /) -> Entry | None:
         """What was there."""
         entry = self._data.get(key)

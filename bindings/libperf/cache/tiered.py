@@ -3,9 +3,10 @@
 import weakref
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar, overload
+from typing import Any, Final, Self, TypeVar
 
 from .._core import lib
+from .._memory import Entry, Front
 from ..errors import ClosedError, InvalidError
 from ..names import Kind
 from . import background, walk
@@ -24,7 +25,6 @@ from .values import Values
 __all__ = ["TieredCache"]
 
 T = TypeVar("T")
-D = TypeVar("D")
 
 POLICIES = {
     "adaptive": lib.PERF_POLICY_ADAPTIVE,
@@ -43,7 +43,7 @@ class _Default:
 DEFAULT: Final[Any] = _Default()
 
 
-class TieredCache:
+class TieredCache(Front):
     """A cache over memory, disk and Redis, with one key, one time to live and one flight for each computing.
 
     >>> cache = libperf.TieredCache(ttl=3600, disk=True)
@@ -138,9 +138,8 @@ class TieredCache:
             pure_tools=pure_tools,
             clock=clock,
         )
-        # for plain keys; None: it takes more
-        self._get: Callable[[Any], Any] | None = self._flow.plain_getter()
-        self._set = self._flow.plain_setter()
+        self._plain_get = self._flow.plain_getter()  # None: it takes more
+        self._serve(*self._flow.plain_tables())
         weakref.finalize(self, _finish, self._flow.memory, self._owned)
 
     def _open_tiers(self, disk: Any, redis: Any) -> tuple[Tier, ...]:
@@ -176,20 +175,17 @@ class TieredCache:
             check_seconds(ttl, "ttl")
         return self._flow.ask(key, scope, tags, ttl)
 
-    @overload
-    def get(self, key: object, default: None = None, *, scope: Any = None) -> Any: ...
-    @overload
-    def get(self, key: object, default: D, *, scope: Any = None) -> Any | D: ...
-    def get(self, key: object, default: Any = None, *, scope: Any = None) -> Any:
-        """The value, or `default`: None as a value and no value differ by it. Raises only for a key without a form."""
-        if scope is None and self._get is not None and (type(key) is str or type(key) is int):
-            found = self._get(key)
+    # get() and set() are Front's; what takes more than a step into memory comes here
+
+    def _get(self, key: object, default: Any = None, *, scope: Any = None) -> Any:
+        if scope is None and self._plain_get is not None and (type(key) is str or type(key) is int):
+            found = self._plain_get(key)
             if found is not MISSING:
                 return found
         found = walk.find(self._flow, self._ask(key, scope))
         return default if found is MISSING else found
 
-    def set(
+    def _set(
         self,
         key: object,
         value: object,
@@ -198,19 +194,14 @@ class TieredCache:
         tags: Iterable[str] = (),
         scope: Any = None,
     ) -> None:
-        """ttl: seconds; None: for ever; 0: not at all, and what was there is gone."""
-        if ttl is DEFAULT and scope is None and not tags and self._set is not None:
-            gone = self._set(key, value)
-            if gone is None:
-                return
-            if gone is not False:
-                self._flow.memory.unlist(gone)
-                return
         ask = self._ask(key, scope, tags, ttl)
         if ask.ttl == 0:
             self._flow.delete(ask)
         else:
             self._flow.set(ask, value)
+
+    def _unlist(self, gone: list[Entry]) -> None:
+        self._flow.memory.unlist(gone)
 
     def get_or_set(
         self,
@@ -388,7 +379,8 @@ class TieredCache:
         """Write what is left and let go of it. Tiers that were given to the cache stay open. Closing twice is allowed."""
         if not self._closed:
             self.flush(5.0)
-            self._closed, self._get, self._set = True, None, None
+            self._closed, self._plain_get = True, None
+            self._serve(None, None)
             self._flow.memory.clear()
             _close_all(self._owned)
 
