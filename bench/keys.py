@@ -24,7 +24,7 @@ from typing import Any
 from peers.measure import Row, positive, rounds, write
 
 from libperf._codec import canonical, decode, encode, weigh
-from libperf.cache.keys import arguments_key, label_of_namespace, make_key
+from libperf.cache.keys import label_of_namespace, make_key
 from libperf.cache.values import Values
 
 SIZES = (1_300, 38_000)
@@ -52,17 +52,11 @@ def sorted_json(value: object) -> bytes:
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).digest()
 
 
-def function(user: str, limit: int = 10) -> None: ...
-
-
 def cases(path: Path | None) -> dict[str, tuple[Callable[[], object], int]]:
     values = Values(None)
     key, labels = make_key("bench", None, "user:123"), (label_of_namespace("bench"),)
-    of_call = arguments_key(function)
     found: dict[str, tuple[Callable[[], object], int]] = {
         "make_key, one str": (lambda: make_key("bench", None, "user:123"), 5000),
-        "arguments_key, one str": (lambda: of_call("bench", None, ("user:123",), {}), 5000),
-        "arguments_key, by name": (lambda: of_call("bench", None, (), {"limit": 5, "user": "user:123"}), 5000),
     }
     for request in requests(path):
         size = len(json.dumps(request))

@@ -156,27 +156,6 @@ py_key(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
     return key;
 }
 
-/* call_key(Key, namespace, scope, args, kwargs, mark, extend=None) -> Key */
-static PyObject *
-py_call_key(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
-{
-    if (!takes("call_key", nargs, 6, 7) || !is_key_type(args[0]))
-        return NULL;
-    codec_walk walk;
-    codec_walk_begin(&walk, codec_state_of(module), argument(args, nargs, 6),
-                     "args", true);
-    perf_token three = {.kind = PERF_TOKEN_TUPLE, .size = 3};
-    bool good = codec_put(&walk, &three) &&
-                walk_root(&walk, "namespace", args[1]) &&
-                walk_root(&walk, "scope", args[2]) &&
-                codec_put(&walk, &three) && walk_root(&walk, "args", args[3]) &&
-                walk_root(&walk, "kwargs", args[4]) &&
-                walk_root(&walk, "mark", args[5]);
-    PyObject *key = good ? make_key(module, args[0], &walk) : NULL;
-    codec_walk_end(&walk);
-    return key;
-}
-
 static PyObject *
 py_hash(PyObject *module, PyObject *bytes)
 {
@@ -198,7 +177,6 @@ static PyMethodDef methods[] = {
     {"canonical", FAST(py_canonical), NULL},
     {"weigh", py_weigh, METH_O, NULL},
     {"key", FAST(py_key), NULL},
-    {"call_key", FAST(py_call_key), NULL},
     {"hash", py_hash, METH_O, NULL},
     {"entry_pack", FAST(codec_entry_pack), NULL},
     {"entry_unpack", codec_entry_unpack, METH_O, NULL},

@@ -17,16 +17,6 @@ def decode(
 def canonical(value: object, extend: _Extend | None = None, /) -> bytes: ...
 def weigh(value: object, /) -> int: ...
 def key(cls: type[_Key], namespace: str, scope: object, key: object, extend: _Extend | None = None, /) -> _Key: ...
-def call_key(
-    cls: type[_Key],
-    namespace: str,
-    scope: object,
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any] | None,
-    mark: int,
-    extend: _Extend | None = None,
-    /,
-) -> _Key: ...
 def hash(buffer: _Buffer, /) -> int: ...
 def entry_pack(
     key: bytes,

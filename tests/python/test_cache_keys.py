@@ -15,7 +15,6 @@ import itertools
 import math
 import os
 import pathlib
-import random
 import re
 import subprocess
 import sys
@@ -31,7 +30,6 @@ from libperf._core import ffi, lib
 from libperf.cache.keys import (
     Key,
     Unencodable,
-    arguments_key,
     label_of_namespace,
     label_of_scope,
     label_of_tag,
@@ -350,109 +348,3 @@ def test_pydantic() -> None:
         )
     }
     assert len(keys) == 5
-
-
-# ---- calls ----
-
-
-def called(function: Any, /, *args: Any, **kwargs: Any) -> Key:
-    return arguments_key(function)("n", None, args, kwargs)
-
-
-def test_a_call_has_one_key_however_it_is_written() -> None:
-    def f(a: int, b: int = 0, *, c: object = None) -> None: ...
-
-    assert called(f, 1, 2) == called(f, 1, b=2) == called(f, a=1, b=2) == called(f, b=2, a=1)
-    assert called(f, 1, c=3) == called(f, a=1, c=3) == called(f, c=3, a=1)
-    assert called(f, 1, 2, c=3) == called(f, c=3, b=2, a=1)
-
-
-def test_calls_that_differ() -> None:
-    """What is left out is not what is None, nor the default."""
-
-    def f(a: object = None, b: object = None, *args: object, **kwargs: object) -> None: ...
-
-    calls = [
-        called(f), called(f, None), called(f, None, None), called(f, b=None), called(f, 1), called(f, b=1), called(f, 1, 1),
-        called(f, 1, 1, 1), called(f, 1, 1, c=1), called(f, 1, 1, 1, c=1), called(f, {"b": 1}), called(f, (1, 1)),
-        called(f, True), called(f, "1"), called(f, [1]), called(f, kwargs=1),
-    ]  # fmt: skip
-    assert len(set(calls)) == len(calls)
-
-
-def test_a_default_that_changes() -> None:
-    """A function's new default does not find what its old one made."""
-
-    def old(a: int, model: str = "m-1") -> None: ...
-
-    def new(a: int, model: str = "m-2") -> None: ...
-
-    def opaque(a: int, model: object = Opaque()) -> None: ...
-
-    assert called(old, 1) != called(new, 1)
-    assert called(opaque, 1) == called(opaque, 1)
-
-
-def test_positional_only_and_builtins() -> None:
-    """A keyword that has a positional-only parameter's name is another thing."""
-
-    def f(a: int, /, b: int = 0, **kwargs: int) -> None: ...
-
-    assert called(f, 1, 2) == called(f, 1, b=2)
-    assert called(f, 1, a=2) != called(f, 1, 2)
-    assert called(max, 1, 2) == called(max, 1, 2) != called(max, 2, 1)
-
-
-def test_self_is_an_argument() -> None:
-    """With a canonical form a method has keys; without it, the error says where."""
-
-    def method(self: object, x: int) -> None: ...
-
-    assert called(method, Slotted("m"), 1) == called(method, Slotted("m"), x=1)
-    assert called(method, Slotted("m"), 1) != called(method, Slotted("n"), 1)
-    with pytest.raises(Unencodable, match=re.escape("args[0]: <class")):
-        called(method, Opaque(), 1)
-    with pytest.raises(Unencodable, match=re.escape("kwargs['x']['client']: <class")):
-        called(method, Slotted("m"), 1, y=1, x={"client": Opaque()})
-
-
-def test_ignored_parameters() -> None:
-    """Wherever they stand they make no difference; the others do."""
-
-    def f(client: object, a: int, b: int = 0, *args: int, **kwargs: int) -> None: ...
-
-    make = arguments_key(f, ignore=("client",))
-
-    def of(*args: Any, **kwargs: Any) -> Key:
-        return make("n", None, args, kwargs)
-
-    assert of(Opaque(), 1) == of(Opaque(), a=1) == of(client=Opaque(), a=1)
-    assert of(Opaque(), 1, 2) == of(None, b=2, a=1)
-    keys = [of(0, 1), of(0, 2), of(0, 1, 0), of(0, 1, 0, 3), of(0, 1, 0, c=3), of(0, 1, b=3), of(0, 1, 0, 3, 4)]
-    assert len(set(keys)) == len(keys)
-    with pytest.raises(ValueError, match="no such parameter"):
-        arguments_key(f, ignore=("clent",))
-
-
-def test_random_calls_agree_with_binding() -> None:
-    """Against inspect: two calls have one key exactly when they bind the same arguments."""
-
-    def f(a: int, b: int = 7, *, c: int = 7, **more: int) -> None: ...
-
-    import inspect
-
-    signature, rng, seen = inspect.signature(f), random.Random(1), {}
-    for _ in range(3000):
-        values = [rng.randrange(2) for _ in range(3)]
-        cut = rng.randrange(0, 3)
-        named = {name: value for name, value in zip("abcd", [*values, 1], strict=True) if rng.random() < 0.6}
-        args = tuple(values[:cut])
-        for name in "ab"[:cut]:
-            named.pop(name, None)
-        try:
-            bound = signature.bind(*args, **named)
-        except TypeError:
-            continue
-        form = repr(sorted((k, sorted(v.items()) if k == "more" else v) for k, v in bound.arguments.items()))
-        assert seen.setdefault(form, called(f, *args, **named)) == called(f, *args, **named)
-    assert len(set(seen.values())) == len(seen) > 20

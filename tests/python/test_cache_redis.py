@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+import libperf
 from libperf.cache.keys import Key
 from libperf.cache.redis import RedisTier
 from libperf.errors import InvalidError
@@ -329,6 +330,7 @@ def test_at_exit(server: RedisServer) -> None:
     code = """
 import sys, asyncio
 sys.path.insert(0, sys.argv[2])
+import libperf
 from libperf.cache.keys import Key
 from libperf.cache.redis import RedisTier
 from support_redis import entry_of, key_of
@@ -344,3 +346,20 @@ asyncio.run(run())
     ended = subprocess.run(arguments, capture_output=True, text=True)
     assert (ended.returncode, ended.stderr) == (0, "")
     assert time.monotonic() - start < 30
+
+
+def test_what_is_begun_after_an_invalidation_is_valid(server: RedisServer) -> None:
+    """However far the clocks may differ: the cache knows how far the tier reaches."""
+    for skew in (0.0, 1.0, 30.0):
+        tiers = [RedisTier(server.url, timeout=10.0, skew=skew) for _ in range(2)]
+        here, there = (libperf.TieredCache(redis=tier) for tier in tiers)
+        here.set("k", "old", tags=["t"])
+        here.flush()
+        here.invalidate(tag="t")
+        assert there.get("k") is None
+        here.set("k", skew, tags=["t"])
+        here.flush()
+        until(lambda there=there: there.get("k") is not None)
+        assert there.get("k") == skew
+        for each in (here, there, *tiers):
+            each.close()

@@ -42,6 +42,7 @@ class DiskTier(Folder):
     """
 
     name = "disk"
+    skew_ms = 0  # one machine, one clock
 
     __slots__ = ("_cursor", "_digests", "_seen", "change_word", "get")
 

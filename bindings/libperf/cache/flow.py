@@ -96,7 +96,8 @@ class Flow:
         self.namespace_label = label_of_namespace(namespace)
         self._scope_labels: tuple[int, ...] = () if scope is None else (label_of_scope(namespace, scope),)
         self.epoch = 0  # how often something was invalidated, here or elsewhere
-        self.skews_ms = [getattr(tier, "skew_ms", 1000 if tier.name == "redis" else 0) for tier in tiers]
+        self.skews_ms = [tier.skew_ms for tier in tiers]
+        self._ahead_ms = SKEW_MS + max(self.skews_ms, default=0)  # what follows an invalidation is begun that late
         self._last_ms = 0  # the last invalidation's time: nothing begun later has an earlier one
         self._latest_ms = 0  # of all that was begun, as far as we know: it is older than an invalidation now
         self._lock = threading.RLock()
@@ -218,7 +219,7 @@ class Flow:
             return min(FOREVER, now_ns + int(left_ms) * 1_000_000)
 
         fresh_ns, expires_ns = at(found.fresh_ms), at(found.expires_ms)
-        if now_ns >= expires_ns or found.created_ms > wall_ms + SKEW_MS:
+        if now_ns >= expires_ns or found.created_ms > wall_ms + self._ahead_ms:
             return None
         life = Life(
             fresh_ns=fresh_ns,

@@ -8,17 +8,15 @@ object that happens to print alike must never be answered with another one's val
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from inspect import Parameter, signature
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
 
-from .._codec import Unencodable, call_key, canonical, hash, key
+from .._codec import Unencodable, canonical, hash, key
 from .forms import extend, register
 
 __all__ = [
     "Key",
     "Unencodable",
-    "arguments_key",
     "label_of_namespace",
     "label_of_scope",
     "label_of_tag",
@@ -58,80 +56,6 @@ def label_of_scope(namespace: str, scope: Scope) -> int:
 
 def label_of_tag(tag: str) -> int:
     return hash(b"t\0" + tag.encode("utf-8", "surrogatepass"))
-
-
-# ---- calls ----
-
-
-def arguments_key(
-    function: Callable[..., Any], ignore: Collection[str] = ()
-) -> Callable[[str, Scope, tuple[Any, ...], dict[str, Any]], Key]:
-    """Make what makes the keys of a function's calls: (namespace, scope, args, kwargs) -> Key.
-
-    f(1, b=2), f(1, 2) and f(a=1, b=2) have one key. An argument that is left out is not the same as its default given:
-    f(1) and f(1, None) have two keys, as with functools.lru_cache. The defaults themselves are part of the key of every
-    call, so that changing one in the code does not find values of the old one.
-    The `self` of a method is an argument like the others: its class needs a canonical form (a dataclass has one,
-    register_key() gives one), or is ignored.
-    ignore:  names of parameters that make no difference to the result
-    """
-    try:
-        parameters = tuple(signature(function).parameters.values())
-    except (TypeError, ValueError):  # some builtins have none
-        parameters = ()
-    mark = _mark_of_defaults(parameters)
-    if ignore:
-        return _keys_by_name(parameters, frozenset(ignore), mark)
-    movable = tuple(p.name if p.kind is Parameter.POSITIONAL_OR_KEYWORD else None for p in parameters)
-
-    def key_of_call(namespace: str, scope: Scope, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Key:
-        if not kwargs:
-            return call_key(Key, namespace, scope, args, None, mark, extend)
-        named, given = kwargs, list(args)
-        for name in movable[len(args) :]:
-            if name is None or name not in named:
-                break
-            if named is kwargs:
-                named = dict(kwargs)
-            given.append(named.pop(name))
-        return call_key(Key, namespace, scope, tuple(given), named or None, mark, extend)
-
-    return key_of_call
-
-
-def _keys_by_name(
-    parameters: tuple[Parameter, ...], ignore: frozenset[str], mark: int
-) -> Callable[[str, Scope, tuple[Any, ...], dict[str, Any]], Key]:
-    """Every argument under its parameter's name: so some can be left out wherever they stand."""
-    if unknown := ignore - {p.name for p in parameters}:
-        raise ValueError(f"ignore={sorted(unknown)}: the function has no such parameter")
-    positional = [p.name for p in parameters if p.kind in (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)]
-    rest = next((p.name for p in parameters if p.kind is Parameter.VAR_POSITIONAL), None)
-    more = next((p.name for p in parameters if p.kind is Parameter.VAR_KEYWORD), None)
-    names = {p.name for p in parameters if p.kind is not Parameter.POSITIONAL_ONLY}
-
-    def key_of_call(namespace: str, scope: Scope, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Key:
-        named = dict(zip(positional, args, strict=False))
-        others = {name: value for name, value in kwargs.items() if name not in names}
-        named.update((name, value) for name, value in kwargs.items() if name in names)
-        for name in ignore:
-            named.pop(name, None)
-        beyond = () if rest in ignore else args[len(positional) :]
-        return call_key(Key, namespace, scope, (*beyond, others if more not in ignore else {}), named, mark, extend)
-
-    return key_of_call
-
-
-def _mark_of_defaults(parameters: tuple[Parameter, ...]) -> int:
-    """A number that changes with the defaults. Of one without a canonical form only its name counts."""
-    forms = []
-    for parameter in parameters:
-        if parameter.default is not Parameter.empty:
-            try:
-                forms.append((parameter.name, canonical(parameter.default, extend)))
-            except Unencodable:
-                forms.append((parameter.name, b""))
-    return hash(canonical(forms)) >> 1 if forms else 0
 
 
 def register_key(cls: type[T], form: Callable[[T], object]) -> None:

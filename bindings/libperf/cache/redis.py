@@ -145,7 +145,7 @@ class RedisTier:
         self._keys, self._labels, self._leases = raw + b"k:", raw + b"l:", raw + b"f:"
         self._dictionaries = raw + b"d:"
         self._put_timeout = max(1.0, 20 * timeout)
-        self._skew_ms = round(skew * 1000)
+        self.skew_ms = round(skew * 1000)  # which caches take into account when they invalidate
         self._max_value, self._max_ms = max_value, LONGEST_MS if max_ttl is None else round(max_ttl * 1000)
         self._counts = dict.fromkeys(("hits", "misses", "damaged", "expired", "invalidated", "too_long"), 0)
         self._usual: tuple[int, ...] = ()  # labels that entries had lately: asked for together with the next
@@ -323,12 +323,12 @@ class RedisTier:
 
     def _owe(self, labels: Sequence[int], now_ms: int) -> None:
         for label in labels:
-            self._owed[label] = max(now_ms + self._skew_ms, self._owed.get(label, 0))
+            self._owed[label] = max(now_ms + self.skew_ms, self._owed.get(label, 0))
 
     def _invalidate(self) -> Steps[None]:
         """Tell the server what it has not confirmed."""
         owed = list(self._owed.items())
-        kept_ms = 0 if self._max_ms == LONGEST_MS else self._max_ms + 2 * self._skew_ms
+        kept_ms = 0 if self._max_ms == LONGEST_MS else self._max_ms + 2 * self.skew_ms
         for label, until_ms in owed:
             words = (self._label(label), b"%d" % until_ms, b"%d" % kept_ms)
             reply = yield command(b"EVAL", INVALIDATE, b"1", *words)
