@@ -79,7 +79,7 @@ class Store:
 
     def size(self) -> int:
         """Bytes on the disk that hold something, of max_bytes."""
-        return int(self._folder.stats()["used_bytes"])
+        return int(self._folder.stats()["bytes"])
 
     async def astore(self, name: str, value: object) -> None:
         from asyncio import to_thread

@@ -73,7 +73,7 @@ def test_what_was_put_is_found_at_once_and_by_others(tier: DiskTier) -> None:
     tier.delete([key(1), key("no")])
     assert tier.get(key(1)) is None
     stats = tier.stats()
-    assert stats["entries"] == 6 and stats["hits"] >= 12 and stats["misses"] >= 9 and stats["corrupt"] == 0
+    assert stats["entries"] == 6 and stats["hits"] >= 12 and stats["misses"] >= 9 and stats["errors"] == 0
 
 
 def test_expired_and_damaged_entries_are_misses(tier: DiskTier) -> None:
@@ -83,7 +83,7 @@ def test_expired_and_damaged_entries_are_misses(tier: DiskTier) -> None:
     tier.put(key("other"), entry("another"))
     tier.put(key("short"), b"x")
     assert tier.get_many([key(name) for name in ("old", "bad", "other", "short")]) == [None] * 4
-    assert tier.stats()["expired"] == 1 and tier.stats()["corrupt"] == 3
+    assert tier.stats()["expired"] == 1 and tier.stats()["errors"] == 3
 
 
 def test_invalidation_is_seen_by_every_process(tier: DiskTier) -> None:

@@ -155,6 +155,9 @@ class _Cached:
         flow = self.flow if not self.shared and self.scope_of is None else None
         if flags & CO_ITERABLE_COROUTINE:
             raise TypeError(f"@libperf.cached: {self.name} is a generator made a coroutine; write it as `async def`")
+        if flags & (CO_COROUTINE | CO_ASYNC_GENERATOR):
+            from . import async_walk  # noqa: F401 - now, not in the first call
+
         if flags & CO_COROUTINE:
             return make_wrapper(self.function, flow, self._acall, awaits=True, key_function=self.key_function)
         if flags & (CO_GENERATOR | CO_ASYNC_GENERATOR):

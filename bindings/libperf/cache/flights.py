@@ -164,7 +164,7 @@ class Flights:
         self._patience_ns = self.patience_ns = int(patience * 1e9)
         self._clock = clock
         self.typical_ns = 0.0
-        self.started = self.waited = 0
+        self.started = self.waited = self.computed = 0
         _all.add(self)
 
     def __len__(self) -> int:
@@ -172,6 +172,7 @@ class Flights:
 
     def took(self, ns: int) -> None:
         """What computing took: a moving mean is what is usual."""
+        self.computed += 1
         typical_ns = self.typical_ns
         self.typical_ns = typical_ns = typical_ns * 0.8 + ns * 0.2 if typical_ns else float(ns)
         patience_ns = int(PATIENCE * typical_ns)

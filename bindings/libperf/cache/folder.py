@@ -120,6 +120,9 @@ class Folder(Handle):
         out = ffi.new("perf_disk_stats *")
         lib.perf_disk_stats_get(self._disk, out)  # zeros when it is closed
         found: dict[str, float] = {name: getattr(out, name) for name in dir(out)}
+        # one word for a thing, in every tier
+        for name, common in (("evicted", "evictions"), ("used_bytes", "bytes"), ("corrupt", "errors")):
+            found[common] = found.pop(name)
         found["commit_us"] = found.pop("commit_ns") / 1000 / max(1, found["commits"])
         return found
 

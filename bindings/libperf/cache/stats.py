@@ -112,13 +112,15 @@ def gather(flow: "Flow") -> dict[str, Any]:
     """All that is known of a cache; its gauges in the segment are brought up to date in passing."""
     counts, memory = flow.counts, flow.memory.stats()
     counts.raise_to("memory.evictions", int(memory["evictions"]))
-    for what in ("entries", "bytes"):
-        counts.set(f"memory.{what}", memory[what])
+    counts.set("memory.entries", memory["entries"])
+    if flow.memory.max_weight:  # else nobody weighs them
+        counts.set("memory.bytes", memory["bytes"])
     hits = {"memory": flow.memory.hits} | {tier.name: counts[f"{tier.name}.hits"] for tier in flow.tiers}
     misses = flow.memory.misses
     lookups = hits["memory"] + misses
     found = sum(hits.values())
     flights = flow.flights
+    counts.raise_to("computed", flights.computed)
     counts.raise_to("flights", flights.started)
     counts.raise_to("waited", flights.waited)
     stats: dict[str, Any] = {
@@ -131,6 +133,7 @@ def gather(flow: "Flow") -> dict[str, Any]:
         "l1_hits": hits["memory"],
         "l1_misses": misses,
         **memory,
+        "computed": flights.computed,
         "flights": flights.started,
         "waited": flights.waited,
         "stale_served": counts["stale"],
