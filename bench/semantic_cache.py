@@ -18,10 +18,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from libperf.cache.guards import differs
-from libperf.cache.llm import refused_answer, request_key
-from libperf.cache.semantic import SemanticCache, same_text
-from libperf.cache.trial import wilson
+from libperf.answers.guards import differs
+from libperf.answers.rules import refused_answer, request_key
+from libperf.answers.semantic import SemanticCache, same_text
+from libperf.answers.trial import wilson
 
 Embed = Callable[[list[str]], Any]
 THRESHOLDS = (0.80, 0.85, 0.90, 0.92, 0.95, 0.98)

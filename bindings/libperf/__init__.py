@@ -28,9 +28,9 @@ from .tracing import trace
 
 if TYPE_CHECKING:
     from .analysis import Analysis
+    from .answers.semantic import SemanticCache
     from .bottlenecks import Bottleneck
     from .cache import TieredCache, cached
-    from .cache.semantic import SemanticCache
     from .changes import what_if
     from .detector import BottleneckDetector
     from .executor import ContextExecutor
@@ -97,7 +97,7 @@ _LATER = {
     "Reader": "reader",
     "Report": "reporting",
     "Semaphore": "resources",
-    "SemanticCache": "cache.semantic",
+    "SemanticCache": "answers.semantic",
     "TieredCache": "cache.tiered",
     "cached": "cache.decorator",
     "report": "reporting",

@@ -17,9 +17,9 @@ from typing import Any
 from langchain_core.caches import BaseCache
 from langchain_core.outputs import Generation
 
-from .cache.llm import Skips
-from .cache.llm_values import refused_generation
-from .cache.sealed import Unsealable, seal, unseal
+from .answers.rules import Skips
+from .answers.sealed import Unsealable, seal, unseal
+from .answers.storable import refused_generation
 
 __all__ = ["LLMCache"]
 
@@ -41,7 +41,7 @@ class LLMCache(BaseCache):
     The key is the model's whole configuration and the whole prompt, but for what says nothing to the model: ids of
     messages, and what earlier answers cost. (LangChain itself writes `total_cost: 0` into an answer from a cache: with
     that in the key the second turn of a conversation would never be found again.)
-    Not kept: what libperf.cache.llm lists. Of models that do not tell their temperature, everything complete is kept.
+    Not kept: what libperf.answers.rules lists. Of models that do not tell their temperature, everything complete is kept.
     An answer is made anew for each caller; an id that named the run it came from is left out, for LangGraph takes two
     messages of one id for one message. Nothing here raises; what went wrong is counted in stats().
     """

@@ -16,9 +16,9 @@ from langchain_core.messages import BaseMessage, RemoveMessage
 from langgraph.cache.base import BaseCache, FullKey, Namespace, ValueT
 
 from ._codec import Unencodable, canonical
+from .answers.sealed import Unsealable, seal, unseal
+from .answers.storable import storable
 from .cache import forms
-from .cache.llm_values import storable
-from .cache.sealed import Unsealable, seal, unseal
 
 __all__ = ["NodeCache", "cache_key", "cache_key_with_ids"]
 

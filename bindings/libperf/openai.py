@@ -3,7 +3,7 @@
 The client that comes back is a real one (a copy that shares the connections), and answers with the SDK's own objects.
 chat.completions.create and responses.create, streamed or whole, are answered from the cache when the very same request
 was answered before; embeddings.create sends only the inputs that it has no vector of. What is kept, and what not, is
-told in libperf.cache.llm; `cache_stats(client)` counts it. What is not cached here goes through as ever:
+told in libperf.answers.rules; `cache_stats(client)` counts it. What is not cached here goes through as ever:
 with_raw_response (LangChain's models use that: see libperf.langchain.LLMCache), parse(), files, and so on.
 """
 
@@ -15,11 +15,11 @@ from typing import Any, TypeVar
 
 from openai import AsyncOpenAI, AsyncStream, Stream
 
-from .cache.embeddings import Inputs
+from .answers.embeddings import Inputs
+from .answers.openai_answers import CHAT, RESPONSES, Kind, answer_of, stream_of, to_bytes
+from .answers.rules import IGNORED, Rules, Skips, hash_of, headers_key, logger, request_key
+from .answers.streams import AsyncRecording, Recording
 from .cache.kept import Unkept
-from .cache.llm import IGNORED, Rules, Skips, hash_of, headers_key, logger, request_key
-from .cache.openai_answers import CHAT, RESPONSES, Kind, answer_of, stream_of, to_bytes
-from .cache.streams import AsyncRecording, Recording
 
 __all__ = ["cache_stats", "cached"]
 

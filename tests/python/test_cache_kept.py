@@ -201,7 +201,7 @@ def test_nothing_is_imported_for_other_values(run: Any) -> None:
         import sys, libperf
         load = libperf.cached(lambda n: {"number": n, "type": "text"} if n else object())
         load(0), load("plain"), load(0)
-        print({"libperf.cache.llm", "openai", "langchain_core"} & set(sys.modules))
+        print({"libperf.answers.rules", "openai", "langchain_core"} & set(sys.modules))
         """
     )
     assert done.stdout == "set()\n", done.stderr

@@ -8,7 +8,7 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.outputs import ChatGeneration, ChatResult, Generation, LLMResult
 
-from libperf.cache.llm_values import storable
+from libperf.answers.storable import storable
 from libperf.testing import MockLLM
 
 ASK: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "Tell me about tides"}]}

@@ -8,7 +8,7 @@ from typing import Any
 
 __all__ = ["Unkept", "refused", "refused_stream"]
 
-# as in llm_values, which is imported for the first of them
+# as in answers.storable, which is imported for the first of them
 _SDKS = frozenset({"anthropic", "langchain_core", "openai"})
 _PLAIN = frozenset({bool, bytes, float, frozenset, int, list, set, str, tuple, type(None)})
 _OBJECTS = frozenset({"chat.completion", "chat.completion.chunk", "response"})
@@ -27,7 +27,7 @@ def refused(value: Any, pure_tools: bool | Collection[str] = False) -> str | Non
     """Why a value is not to be kept: it is a model's answer, and "truncated", "filtered", … ; None: it may be."""
     if not _may_be_answer(value):
         return None
-    from .llm_values import storable
+    from ..answers.storable import storable
 
     try:
         return storable(value, pure_tools)
@@ -40,7 +40,7 @@ def refused_stream(items: Iterable[Any], pure_tools: bool | Collection[str] = Fa
     answers = [item for item in items if _may_be_answer(item)]
     if not answers:
         return None
-    from .llm_values import storable_stream
+    from ..answers.storable import storable_stream
 
     try:
         return storable_stream(answers, pure_tools)

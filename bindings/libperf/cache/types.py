@@ -290,19 +290,19 @@ _later["numpy."] = _load_numpy
 
 
 def _load_langchain() -> None:
-    from .langchain_types import register
+    from ..answers.langchain_types import register
 
     register()
 
 
 def _load_langgraph() -> None:
-    from .langchain_types import register_langgraph
+    from ..answers.langchain_types import register_langgraph
 
     register_langgraph()
 
 
 def _load_openai() -> None:
-    from .openai_types import register
+    from ..answers.openai_types import register
 
     register()
 

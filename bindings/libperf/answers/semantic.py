@@ -3,7 +3,7 @@
 No threshold on vectors separates "enable it" from "disable it" (docs/semantic-cache.md has our figures). So here:
 
 - everything but the last user text must be the very same: model, tools, system prompt, history, parameters, scope;
-- of the last user text the vectors must be close, and no lexical guard may object (libperf.cache.guards);
+- of the last user text the vectors must be close, and no lexical guard may object (libperf.answers.guards);
 - it serves nothing until it has shown, on your own traffic, how often it would have been wrong. In that *shadow* time
   every call is made as ever, and the would-be answer is compared with the real one. Only when the share of wrong ones
   is known to be within the budget does it begin to serve; and a few calls are compared for as long as it lives.
@@ -22,7 +22,7 @@ from typing import Any
 
 from ..errors import InvalidError
 from .guards import differs
-from .llm import IGNORED, Rules, Skips, request_key
+from .rules import IGNORED, Rules, Skips, request_key
 from .trial import Trial, wilson
 
 __all__ = ["SemanticCache", "same_text"]
@@ -68,7 +68,7 @@ class SemanticCache:
     check:             share of answers that are compared instead of served, for as long as it serves
     max_size, ttl:     how many questions are kept, and for how many seconds
     guards:            differs(text, kept_text) -> name or None; None there is no objection
-    nondeterministic, pure_tools, ignore:  as for every cache of a model's answers (libperf.cache.llm)
+    nondeterministic, pure_tools, ignore:  as for every cache of a model's answers (libperf.answers.rules)
     clock, seed:       for tests: seconds that only grow; which answers are compared
     Threads: any. Calls and embeddings are made outside its lock.
     """

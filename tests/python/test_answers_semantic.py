@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 import libperf
-from libperf.cache.guards import differs
-from libperf.cache.semantic import SemanticCache, same_text
-from libperf.cache.trial import Trial, clopper_pearson_upper, wilson
+from libperf.answers.guards import differs
+from libperf.answers.semantic import SemanticCache, same_text
+from libperf.answers.trial import Trial, clopper_pearson_upper, wilson
 from libperf.errors import InvalidError
 
 
@@ -329,7 +329,7 @@ def test_many_threads() -> None:
 
 def test_without_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
     """The nearest are the same ones, compared in Python."""
-    from libperf.cache.semantic import _unit, _Vectors
+    from libperf.answers.semantic import _unit, _Vectors
 
     draw = random.Random(3)
     group = _Vectors()

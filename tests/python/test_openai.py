@@ -450,7 +450,7 @@ def test_async_embeddings(llm: MockLLM, tiers: Any) -> None:
 
 def test_answers_as_values_of_cached_functions(llm: MockLLM) -> None:
     """A function that returns the SDK's objects can be kept in shared tiers: its types are known by name."""
-    from libperf.cache.sealed import seal, unseal
+    from libperf.answers.sealed import seal, unseal
 
     client = openai.OpenAI(base_url=llm.base_url, api_key="x")
     for answer in (

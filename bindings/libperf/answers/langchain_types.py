@@ -8,7 +8,7 @@ not listed, so it is not stored.
 from collections.abc import Callable
 from typing import Any
 
-from .types import register_type
+from ..cache.types import register_type
 
 __all__ = ["register", "register_langgraph"]
 

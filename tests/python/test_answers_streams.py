@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from libperf.cache.response_events import response_of, tell_response
-from libperf.cache.streams import AsyncRecording, Recording, assemble, has_usage, take_apart, without_usage
+from libperf.answers.response_events import response_of, tell_response
+from libperf.answers.streams import AsyncRecording, Recording, assemble, has_usage, take_apart, without_usage
 
 
 class Source:

@@ -8,7 +8,7 @@ import copy
 from typing import Any
 
 from .._codec import Unencodable, decode, encode
-from .types import extend, revive
+from ..cache.types import extend, revive
 
 __all__ = ["Live", "Unsealable", "seal", "unseal"]
 

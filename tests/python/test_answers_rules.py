@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import libperf
-from libperf.cache.llm import IGNORED, Rules, Skips, refused_answer, refused_request, request_key, temperature_of
+from libperf.answers.rules import IGNORED, Rules, Skips, refused_answer, refused_request, request_key, temperature_of
 
 BASE = "https://api.example.com/v1"
 PIXEL = bytes(range(256)) * 4
@@ -135,7 +135,7 @@ def test_images_count_by_content() -> None:
 
 def test_a_recorded_answers_key_is_the_same_in_every_process(run: Any) -> None:
     """No hash seed, no address, no order of a set is in it."""
-    code = "import sys, json; from libperf.cache.llm import request_key; "
+    code = "import sys, json; from libperf.answers.rules import request_key; "
     code += "print(request_key(json.loads(sys.argv[1]), base_url=sys.argv[2]))"
     found = {run(code, json.dumps(REQUEST), BASE, PYTHONHASHSEED=seed).stdout.strip() for seed in ("1", "2")}
     assert found == {key()}

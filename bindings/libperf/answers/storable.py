@@ -7,7 +7,7 @@ here: an answer that was cut off is no more worth keeping than an error.
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from .llm import are_pure, refused_answer, refused_reason
+from .rules import are_pure, refused_answer, refused_reason
 
 __all__ = ["refused_generation", "refused_message", "storable", "storable_stream"]
 

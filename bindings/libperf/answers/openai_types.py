@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from .types import register_type
+from ..cache.types import register_type
 
 __all__ = ["register"]
 
