@@ -194,6 +194,61 @@ START_TEST(test_slots_that_are_none_are_left_alone)
 }
 END_TEST
 
+/* Two policies see the same, one of them in batches: what one knows of its
+ * order, by whom it sends away, the other knows. */
+START_TEST(test_hits_told_together_are_hits_told_one_by_one)
+{
+    enum { ENTRIES = 300, TOUCHES = 2 * PERFI_TOUCHES + 7 };
+    perf_policy *one = make(_i, ENTRIES, 0), *many = make(_i, ENTRIES, 0);
+    pt_random random = {7};
+    for (uint64_t n = 0; n < 3000; n++) {
+        int32_t slot = insert(one, n), touched[TOUCHES];
+        ck_assert_int_eq(insert(many, n), slot);
+        do {
+            slot = perf_policy_victim(one);
+            ck_assert_int_eq(perf_policy_victim(many), slot);
+        } while (slot != PERF_SLOT_NONE);
+        size_t count = pt_below(&random, TOUCHES + 1);
+        for (size_t i = 0; i < count; i++) { /* free ones among them */
+            touched[i] = (int32_t)pt_below(&random, ENTRIES + 5);
+            perf_policy_touch_many(one, &touched[i], 1);
+        }
+        perf_policy_touch_many(many, touched, count);
+    }
+    ck_assert(perfi_policy_check(many));
+    perf_policy_destroy(one);
+    perf_policy_destroy(many);
+}
+END_TEST
+
+START_TEST(test_a_free_slot_remembers_its_hash_until_it_is_taken)
+{
+    perf_policy *policy = make(_i, 2, 0);
+    ck_assert_uint_eq(perfi_policy_slots(NULL), 0);
+    ck_assert_uint_eq(perfi_policy_slots(policy), 0);
+    int32_t slot = insert(policy, 1);
+    ck_assert_uint_eq(perfi_policy_slots(policy), 1);
+    ck_assert_uint_eq(perfi_policy_hash(policy, (uint32_t)slot), hash_of(1));
+    perf_policy_remove(policy, slot);
+    ck_assert_uint_eq(perfi_policy_hash(policy, (uint32_t)slot), hash_of(1));
+    ck_assert_int_eq(insert(policy, 2), slot);
+    ck_assert_uint_eq(perfi_policy_hash(policy, (uint32_t)slot), hash_of(2));
+    perf_policy_destroy(policy);
+}
+END_TEST
+
+START_TEST(test_a_cost_is_kept_to_less_than_a_hundredth)
+{
+    static const float costs[] = {0, 1e-30f, .3f, 1, 7.77f, 123456, 1e30f};
+    for (size_t i = 0; i < sizeof costs / sizeof *costs; i++) {
+        perfi_cache_slot slot = {0};
+        perfi_slot_set_cost(&slot, costs[i]);
+        float kept = perfi_slot_cost(&slot);
+        ck_assert(kept <= costs[i] && kept >= costs[i] * .99f);
+    }
+}
+END_TEST
+
 START_TEST(test_nothing_is_made_of_nonsense)
 {
     perf_policy *policy = (perf_policy *)1;
@@ -243,6 +298,11 @@ main(void)
     tcase_add_loop_test(t, test_a_smaller_bound_names_what_no_longer_fits, 0,
                         KINDS);
     tcase_add_loop_test(t, test_slots_that_are_none_are_left_alone, 0, KINDS);
+    tcase_add_loop_test(t, test_hits_told_together_are_hits_told_one_by_one, 0,
+                        KINDS);
+    tcase_add_loop_test(
+        t, test_a_free_slot_remembers_its_hash_until_it_is_taken, 0, KINDS);
+    tcase_add_test(t, test_a_cost_is_kept_to_less_than_a_hundredth);
     tcase_add_test(t, test_nothing_is_made_of_nonsense);
     return pt_end();
 }

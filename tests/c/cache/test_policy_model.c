@@ -204,7 +204,7 @@ END_TEST
 START_TEST(test_memory_stays_within_what_the_header_says)
 {
     static const uint32_t sizes[] = {1, 10, 100, 1000, 10 * 1000, 100 * 1000};
-    static const uint64_t more[KINDS] = {8, 0, 12};
+    static const uint64_t more[KINDS] = {4, 0, 12};
     for (int i = 0; i < 6; i++) {
         uint32_t n = sizes[i];
         perf_policy *policy = make(_i, n, 0);
@@ -215,9 +215,9 @@ START_TEST(test_memory_stays_within_what_the_header_says)
         }
         uint64_t fixed =
             least +
-            (_i == PERF_POLICY_ADAPTIVE ? n < 4096 ? 20 << 10 : 128 << 10 : 0);
+            (_i == PERF_POLICY_ADAPTIVE ? n < 4096 ? 20 << 10 : 64 << 10 : 0);
         ck_assert_uint_le(stats_of(policy).bytes,
-                          fixed + most * (28 + more[_i]) + most / 2);
+                          fixed + most * (24 + more[_i]) + most / 2);
         uint64_t before = stats_of(policy).bytes;
         insert_entry(policy, 1, 1, 0, 1000, 0);
         evict(policy);

@@ -16,6 +16,8 @@ typedef struct perfi_kind {
     void (*insert)(perf_policy *p, uint32_t slot);
     /* Somebody asked for it. */
     void (*touch)(perf_policy *p, uint32_t slot);
+    /* perfi_touch_many() with this touch(), up to PERFI_TOUCHES. */
+    void (*touch_many)(perf_policy *p, const int32_t *slots, size_t count);
     /* The slot that must go; it stays in its list. There is at least one. */
     uint32_t (*victim)(perf_policy *p);
     /* It will be taken out of its list and freed, for whatever reason. NULL:
@@ -79,6 +81,42 @@ perfi_policy_load(const perf_policy *p, uint8_t list)
     const perfi_list *l = &p->slots.list[list];
     return p->by_weight ? l->weight : l->count;
 }
+
+enum { PERFI_TOUCHES = 64, PERFI_AHEAD = 8 };
+
+/** Slots lie anywhere, and waiting for one after the other is what touching
+ *  them would cost: so all are on their way at once, then what lies around
+ *  them. To be compiled once for each kind, with nothing called by pointer.
+ *  @param fetch  what a touch() needs beside its slot */
+static inline __attribute__((always_inline)) void
+perfi_touch_many(perf_policy *p, const int32_t *slots, size_t count,
+                 void (*touch)(perf_policy *, uint32_t),
+                 void (*fetch)(const perf_policy *, uint32_t))
+{
+    uint32_t taken[PERFI_TOUCHES];
+    size_t n = 0;
+    for (size_t i = 0; i < count; i++)
+        if ((uint32_t)slots[i] < p->slots.used)
+            __builtin_prefetch(&p->slots.at[slots[i]], 1);
+    for (size_t i = 0; i < count; i++) {
+        taken[n] = (uint32_t)slots[i];
+        n += perfi_slots_taken(&p->slots, taken[n]);
+    }
+    size_t ahead = n < PERFI_AHEAD ? n : PERFI_AHEAD;
+    for (size_t i = 0; i < ahead; i++)
+        fetch(p, taken[i]);
+    for (size_t i = 0; i < n; i++) {
+        if (i + ahead < n)
+            fetch(p, taken[i + ahead]);
+        touch(p, taken[i]);
+    }
+}
+
+/** No slot is this or more. NULL has none. */
+uint32_t perfi_policy_slots(const perf_policy *p);
+
+/** The hash of the entry in a slot; of a free one, of what it had last. */
+uint64_t perfi_policy_hash(const perf_policy *p, uint32_t slot);
 
 /** Whether everything fits together. O(entries), for tests. */
 bool perfi_policy_check(const perf_policy *p);

@@ -82,7 +82,7 @@ fill(perf_policy *p, uint32_t slot, const perf_policy_entry *entry)
     perfi_cache_slot *x = &p->slots.at[slot];
     x->hash_low = (uint32_t)entry->hash;
     x->hash_high = (uint32_t)(entry->hash >> 32);
-    x->cost = sane_cost(entry->cost);
+    perfi_slot_set_cost(x, sane_cost(entry->cost));
 }
 
 int32_t
@@ -171,10 +171,10 @@ perf_policy_touch_many(perf_policy *p, const int32_t *slots, size_t count)
 {
     if (!p || !slots)
         return;
-    void (*touch)(perf_policy *, uint32_t) = p->kind->touch;
-    for (size_t i = 0; i < count; i++)
-        if (perfi_slots_taken(&p->slots, (uint32_t)slots[i]))
-            touch(p, (uint32_t)slots[i]);
+    for (size_t i = 0; i < count; i += PERFI_TOUCHES) {
+        size_t n = count - i < PERFI_TOUCHES ? count - i : PERFI_TOUCHES;
+        p->kind->touch_many(p, slots + i, n);
+    }
 }
 
 perf_err
@@ -233,6 +233,20 @@ perf_policy_stats_now(const perf_policy *p, perf_policy_stats *out)
         .bytes = sizeof *p + slots + perfi_wheel_bytes(&p->wheel) + own,
         .window = p->kind->window ? p->kind->window(p) : 0,
     };
+}
+
+/* ---- for the cache in memory ---- */
+
+uint32_t
+perfi_policy_slots(const perf_policy *p)
+{
+    return p ? p->slots.used : 0;
+}
+
+uint64_t
+perfi_policy_hash(const perf_policy *p, uint32_t slot)
+{
+    return perfi_slot_hash(&p->slots.at[slot]);
 }
 
 bool

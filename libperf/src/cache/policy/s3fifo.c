@@ -55,6 +55,18 @@ touch(perf_policy *p, uint32_t slot)
         x->hits++;
 }
 
+static void
+fetch(const perf_policy *p, uint32_t slot)
+{
+    (void)p, (void)slot; /* the slot is all there is */
+}
+
+static void
+touch_many(perf_policy *p, const int32_t *slots, size_t count)
+{
+    perfi_touch_many(p, slots, count, touch, fetch);
+}
+
 static uint32_t
 main_victim(perf_policy *p)
 {
@@ -106,6 +118,7 @@ const perfi_kind perfi_kind_s3fifo = {
     .destroy = destroy,
     .insert = insert,
     .touch = touch,
+    .touch_many = touch_many,
     .victim = victim,
     .fit = fit,
     .bytes = bytes,

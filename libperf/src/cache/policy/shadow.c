@@ -7,10 +7,10 @@ enum {
     LEAST_PART = 4,
     FEWEST = 32,
     LEAST_ROOM = 128,
-    MOST_ROOM = 1024,
-    PART = 16,   /* of the entries: up to 1/16, between these two */
-    CHOICES = 4, /* while as many keys are seen as a cache has room for */
-    MEMORY = 20, /* times its room: earlier ones have faded */
+    MOST_ROOM = 512, /* twice as much hits no more often */
+    PART = 16,       /* of the entries: up to 1/16, between these two */
+    CHOICES = 4,     /* while as many keys are seen as a cache has room for */
+    MEMORY = 20,     /* times its room: earlier ones have faded */
     /* Before anything is known: neither LRU nor LFU. What passes through the
      * window is not weighed, so it is smaller where weights are bounded. */
     FIRST = 3,

@@ -18,7 +18,8 @@ enum {
 static uint32_t
 blocks_for(uint32_t entries, uint32_t most)
 {
-    uint32_t blocks = (entries + PERFI_SKETCH_WORDS - 1) / PERFI_SKETCH_WORDS;
+    uint32_t blocks =
+        (entries + PERFI_SKETCH_ENTRIES - 1) / PERFI_SKETCH_ENTRIES;
     uint32_t least = most < LEAST_BLOCKS ? most : LEAST_BLOCKS;
     return blocks < least ? least : blocks;
 }

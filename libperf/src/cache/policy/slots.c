@@ -1,8 +1,6 @@
 /* slots.c - an array of slots that grows, and lists through it. */
 #include "slots.h"
 
-#include <string.h>
-
 enum { FIRST_ROOM = 16 };
 
 /* The number of a slot is an int32_t outside. */
@@ -68,8 +66,9 @@ perfi_slots_take(perfi_slots *s, uint32_t likely, const perf_allocator *a)
 void
 perfi_slots_untake(perfi_slots *s, uint32_t slot)
 {
+    perfi_cache_slot *x = &s->at[slot];
     s->count--;
-    s->at[slot] = (perfi_cache_slot){0};
+    *x = (perfi_cache_slot){.hash_low = x->hash_low, .hash_high = x->hash_high};
     perfi_list_push(s, slot, PERFI_LIST_FREE);
 }
 

@@ -4,6 +4,7 @@
 #ifndef PERFI_CACHE_SLOTS_H
 #define PERFI_CACHE_SLOTS_H
 #include <libperf/policy.h>
+#include <string.h>
 
 #define PERFI_NONE UINT32_MAX
 
@@ -11,12 +12,12 @@ enum { PERFI_LIST_FREE = 0, PERFI_LISTS = 4 };
 
 typedef struct perfi_cache_slot {
     uint32_t next, prev;          /* towards the last, towards the first */
-    uint32_t hash_low, hash_high; /* apart: 28 bytes, not 32 */
+    uint32_t hash_low, hash_high; /* apart: 24 bytes, not 32; of a free slot,
+                                     those of what it had last */
     uint32_t weight;
-    float cost;    /* at least 0, finite */
+    uint16_t cost; /* perfi_slot_cost() */
     uint8_t list;  /* PERFI_LIST_FREE, or the kind's */
     uint8_t hits;  /* the kind's */
-    uint16_t mark; /* the kind's */
 } perfi_cache_slot;
 
 typedef struct perfi_list {
@@ -65,6 +66,36 @@ static inline uint64_t
 perfi_slot_hash(const perfi_cache_slot *slot)
 {
     return (uint64_t)slot->hash_high << 32 | slot->hash_low;
+}
+
+/** Of making it again: at least 0, finite. A float without its last 16 bits,
+ *  which is exact to less than a hundredth. */
+static inline float
+perfi_slot_cost(const perfi_cache_slot *slot)
+{
+    uint32_t bits = (uint32_t)slot->cost << 16;
+    float cost;
+    memcpy(&cost, &bits, sizeof cost);
+    return cost;
+}
+
+static inline void
+perfi_slot_set_cost(perfi_cache_slot *slot, float cost)
+{
+    uint32_t bits;
+    memcpy(&bits, &cost, sizeof bits);
+    slot->cost = (uint16_t)(bits >> 16);
+}
+
+/** Its place in a list will change: what that touches is on its way. */
+static inline void
+perfi_list_fetch(const perfi_slots *s, uint32_t slot)
+{
+    const perfi_cache_slot *x = &s->at[slot];
+    if (x->prev != PERFI_NONE)
+        __builtin_prefetch(&s->at[x->prev], 1);
+    if (x->next != PERFI_NONE)
+        __builtin_prefetch(&s->at[x->next], 1);
 }
 
 static inline void

@@ -138,6 +138,20 @@ touch(perf_policy *p, uint32_t slot)
 }
 
 static void
+fetch(const perf_policy *p, uint32_t slot)
+{
+    const wtinylfu *t = p->own;
+    perfi_sketch_fetch(&t->sketch, perfi_slot_hash(&p->slots.at[slot]));
+    perfi_list_fetch(&p->slots, slot);
+}
+
+static void
+touch_many(perf_policy *p, const int32_t *slots, size_t count)
+{
+    perfi_touch_many(p, slots, count, touch, fetch);
+}
+
+static void
 learn_cost(wtinylfu *t, float cost)
 {
     if (cost > 0)
@@ -149,7 +163,7 @@ insert(perf_policy *p, uint32_t slot)
 {
     wtinylfu *t = p->own;
     const perfi_cache_slot *x = &p->slots.at[slot];
-    learn_cost(t, x->cost);
+    learn_cost(t, perfi_slot_cost(x));
     observe(p, perfi_slot_hash(x));
     settle(p);
     demote(p);
@@ -187,8 +201,10 @@ worth_of(const perf_policy *p, uint32_t slot, uint32_t count)
     const wtinylfu *t = p->own;
     const perfi_cache_slot *x = &p->slots.at[slot];
     double worth = count;
-    if (t->mean_cost > 0)
-        worth *= (double)(x->cost > 0 ? x->cost : t->mean_cost);
+    if (t->mean_cost > 0) {
+        float cost = perfi_slot_cost(x);
+        worth *= (double)(cost > 0 ? cost : t->mean_cost);
+    }
     return p->by_weight ? worth / x->weight : worth;
 }
 
@@ -324,6 +340,7 @@ const perfi_kind perfi_kind_wtinylfu = {
     .destroy = destroy,
     .insert = insert,
     .touch = touch,
+    .touch_many = touch_many,
     .victim = victim,
     .leave = leave,
     .fit = fit,
