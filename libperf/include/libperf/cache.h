@@ -11,7 +11,7 @@
  * Memory:   `max_bytes` bounds all of it after every operation: keys, values,
  *           what lies around them, and what the allocator rounds up; an arena
  *           of its own is 88 kB more. Every shard has an equal share. An entry
- *           costs about 26 bytes beside its key, its value, and the policy's
+ *           costs about 25 bytes beside its key, its value, and the policy's
  *           part; 16 more when it has times, 8 when it has a mark. What lies
  *           around entries stays when there are fewer of them.
  * Trust:    keys and values may be any bytes. Keys that were made to have one

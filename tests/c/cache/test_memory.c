@@ -377,6 +377,33 @@ START_TEST(test_nothing_is_held_above_the_bound)
 }
 END_TEST
 
+/* Not each of its hits is told to the policy, but enough are. */
+START_TEST(test_what_is_asked_for_stays_while_a_thousand_times_as_many_pass)
+{
+    enum { MOST = 1000, WANTED = 100, PASS = 1000 * WANTED };
+    perf_cache_config config = {
+        .max_bytes = MIB, .max_entries = MOST, .policy = (perf_policy_kind)_i};
+    perf_cache *cache;
+    uint32_t key, out;
+    ck_assert_int_eq(perf_cache_create(&config, &cache), PERF_OK);
+    for (uint32_t i = 0; i < PASS; i++) {
+        key = i % WANTED;
+        int64_t size =
+            perf_cache_get_at(cache, &key, sizeof key, &out, 4, NULL, 1);
+        if (i < WANTED)
+            ck_assert_int_eq(size, PERF_CACHE_NONE);
+        else
+            PT_ASSERT(size == sizeof out && out == key);
+        if (i < WANTED)
+            perf_cache_set_at(cache, &key, sizeof key, &key, 4, NULL, 1);
+        key = WANTED + i;
+        perf_cache_set_at(cache, &key, sizeof key, &key, 4, NULL, 1);
+    }
+    ck_assert_uint_eq(stats_of(cache).hits, PASS - WANTED);
+    perf_cache_destroy(cache);
+}
+END_TEST
+
 START_TEST(test_no_more_entries_than_allowed)
 {
     static const uint32_t most[] = {1, 2, 100, 2047, 5000, 20001};
@@ -507,6 +534,9 @@ main(void)
     tcase_add_test(tests, test_each_key_is_listed_once);
     tcase_add_test(tests, test_clear_takes_everything_out);
     tcase_add_loop_test(tests, test_nothing_is_held_above_the_bound, 0, 3);
+    tcase_add_loop_test(
+        tests, test_what_is_asked_for_stays_while_a_thousand_times_as_many_pass,
+        0, 3);
     tcase_add_loop_test(tests, test_no_more_entries_than_allowed, 0, 6);
     tcase_add_test(
         tests, test_a_value_above_the_share_is_refused_and_the_old_one_gone);

@@ -2,7 +2,7 @@
  * would write without a second thought, and keys whose hashes are all alike. */
 #include "pt.h"
 
-#include "cache/memory/index.h"
+#include "cache/memory/shard.h"
 
 #include <libperf/cache.h>
 #include <stdatomic.h>
@@ -217,10 +217,10 @@ enum { SLOTS = 20000 };
 static uint64_t hashes[SLOTS];
 
 static uint64_t
-hash_of(uint32_t slot, const void *ctx)
+hash_of(const void *block, const void *ctx)
 {
     (void)ctx;
-    return hashes[slot];
+    return *(const uint64_t *)block;
 }
 
 /* How often a slot is found. */
@@ -231,7 +231,8 @@ count_of(const perfi_index *index, uint32_t slot)
     const perfi_line *line = perfi_index_home(index, hashes[slot]);
     for (; line; line = perfi_index_next(index, line))
         for (uint64_t m = perfi_line_match(line, hashes[slot]); m; m &= m - 1)
-            count += line->slot[perfi_match_cell(m)] == slot;
+            count +=
+                perfi_line_block(line, perfi_match_cell(m)) == &hashes[slot];
     return count;
 }
 
@@ -249,11 +250,11 @@ START_TEST(test_the_index_finds_what_is_in_it_once)
         uint32_t slot = (uint32_t)pt_below(&random, SLOTS);
         PT_ASSERT(count_of(&index, slot) == in[slot]);
         if (in[slot]) {
-            perfi_index_remove(&index, hashes[slot], slot);
+            perfi_index_remove(&index, hashes[slot], &hashes[slot]);
         } else {
             PT_ASSERT(perfi_index_reserve(&index, a));
-            PT_ASSERT(
-                perfi_index_add(&index, hashes[slot], slot, hash_of, NULL));
+            PT_ASSERT(perfi_index_add(&index, hashes[slot], &hashes[slot],
+                                      hash_of, NULL));
         }
         in[slot] = !in[slot];
         entries += in[slot] ? 1U : -1U;
@@ -276,14 +277,94 @@ START_TEST(test_keys_of_one_hash_are_no_more_than_a_chain)
     for (uint32_t i = 0; i < SLOTS; i++) {
         hashes[i] = UINT64_C(0xABCDEF0123456789);
         ck_assert(perfi_index_reserve(&index, a));
-        bool added = perfi_index_add(&index, hashes[i], i, hash_of, NULL);
+        bool added =
+            perfi_index_add(&index, hashes[i], &hashes[i], hash_of, NULL);
         PT_ASSERT(added == (i < MOST));
     }
     ck_assert_uint_eq(index.entries, MOST);
     for (uint32_t i = 0; i < MOST; i++)
-        perfi_index_remove(&index, hashes[i], i);
+        perfi_index_remove(&index, hashes[i], &hashes[i]);
     ck_assert_uint_eq(index.entries, 0);
     perfi_index_close(&index, a);
+}
+END_TEST
+
+/* Asks for a block; returns whether it is the first time in this epoch. */
+static bool
+see(perfi_index *index, uint32_t slot)
+{
+    perfi_line *line = perfi_index_home(index, hashes[slot]);
+    for (; line; line = perfi_index_next(index, line))
+        for (uint64_t m = perfi_line_match(line, hashes[slot]); m; m &= m - 1)
+            if (perfi_line_block(line, perfi_match_cell(m)) == &hashes[slot])
+                return perfi_line_see(line, perfi_match_cell(m), index->epoch);
+    ck_abort_msg("it is not there");
+}
+
+START_TEST(test_a_block_is_seen_for_the_first_time_once_an_epoch)
+{
+    const perf_allocator *a = perf_allocator_libc();
+    enum { MOST = 1000 };
+    static bool in[MOST], seen[MOST];
+    perfi_index index;
+    pt_random random = {4};
+    ck_assert(perfi_index_open(&index, 1 << 20, a));
+    index.epoch = UINT32_MAX << PERFI_LINE_CELLS; /* it comes round */
+    for (uint32_t i = 0; i < MOST; i++)
+        hashes[i] = pt_next(&random);
+    uint64_t again = 0, asked = 0;
+    for (int n = 0; n < PT_TIMES(200000); n++) {
+        uint32_t slot = (uint32_t)pt_below(&random, MOST);
+        if (n % 500 == 0) {
+            perfi_index_next_epoch(&index);
+            memset(seen, 0, sizeof seen);
+        }
+        if (!in[slot]) {
+            PT_ASSERT(perfi_index_reserve(&index, a));
+            PT_ASSERT(perfi_index_add(&index, hashes[slot], &hashes[slot],
+                                      hash_of, NULL));
+            in[slot] = seen[slot] = true;
+        } else if (n % 9 == 0) {
+            perfi_index_remove(&index, hashes[slot], &hashes[slot]);
+            in[slot] = false;
+        } else {
+            bool first = see(&index, slot);
+            /* never lost; what was moved in the table is told once more */
+            PT_ASSERT(first || seen[slot]);
+            asked += seen[slot];
+            again += first && seen[slot];
+            seen[slot] = true;
+        }
+    }
+    ck_assert_uint_lt(again, asked / 4);
+    perfi_index_close(&index, a);
+}
+END_TEST
+
+START_TEST(test_an_address_that_does_not_fit_is_refused)
+{
+    const perf_allocator *a = perf_allocator_libc();
+    perfi_index index;
+    ck_assert(perfi_index_open(&index, 1 << 16, a));
+    ck_assert(perfi_index_reserve(&index, a));
+    const uint64_t last = (UINT64_C(1) << PERFI_POINTER_BITS) - 16;
+    const void *fits = (const void *)(uintptr_t)last;
+    const void *tagged = (const void *)(uintptr_t)(last | UINT64_C(1) << 56);
+    ck_assert(!perfi_index_add(&index, 1, tagged, hash_of, NULL));
+    ck_assert_uint_eq(index.entries, 0);
+    ck_assert(perfi_index_add(&index, 1, fits, hash_of, NULL));
+    ck_assert_ptr_eq(perfi_line_block(perfi_index_home(&index, 1), 0), fits);
+    perfi_index_close(&index, a);
+}
+END_TEST
+
+START_TEST(test_a_mixed_hash_is_found_again)
+{
+    pt_random random = {6};
+    for (int n = 0; n < 10000; n++) {
+        uint64_t hash = pt_next(&random), seed = pt_next(&random);
+        PT_ASSERT(perfi_unmix(perfi_mix(hash, seed), seed) == hash);
+    }
 }
 END_TEST
 
@@ -316,6 +397,10 @@ main(void)
         tests, test_without_memory_a_key_has_the_new_value_or_none, 0, 3);
     tcase_add_test(tests, test_the_index_finds_what_is_in_it_once);
     tcase_add_test(tests, test_keys_of_one_hash_are_no_more_than_a_chain);
+    tcase_add_test(tests,
+                   test_a_block_is_seen_for_the_first_time_once_an_epoch);
+    tcase_add_test(tests, test_an_address_that_does_not_fit_is_refused);
+    tcase_add_test(tests, test_a_mixed_hash_is_found_again);
     tcase_add_test(tests, test_a_line_is_matched_cell_by_cell);
     return pt_end();
 }

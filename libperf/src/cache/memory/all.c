@@ -4,21 +4,11 @@
 
 enum { STEP = 64, SHARD_BITS = 32 };
 
-/* The next entry from a slot on; returns its slot, or shard->slots. */
-static uint32_t
-next_entry(const perfi_shard *shard, uint32_t slot)
-{
-    while (slot < shard->slots && !*perfi_shard_at(shard, slot))
-        slot++;
-    return slot;
-}
-
 static void
 clear_step(perfi_shard *shard, uint32_t from, uint32_t to)
 {
     perfi_shard_tell_hits(shard);
-    for (uint32_t slot = next_entry(shard, from); slot < to;
-         slot = next_entry(shard, slot + 1)) {
+    for (uint32_t slot = from; slot < to; slot++) {
         perf_policy_remove(shard->policy, (int32_t)slot);
         perfi_shard_drop(shard, slot);
     }
@@ -33,7 +23,7 @@ perf_cache_clear_blocking(perf_cache *cache)
         for (uint32_t from = 0; from < slots; from += STEP) {
             perfi_lock_take(&shard->lock);
             if (slots == UINT32_MAX) /* what comes later may stay */
-                slots = shard->slots;
+                slots = perfi_policy_slots(shard->policy);
             clear_step(shard, from, slots - from < STEP ? slots : from + STEP);
             perfi_lock_give(&shard->lock);
         }
@@ -91,8 +81,10 @@ static int64_t
 next_key(const perfi_shard *shard, uint32_t *slot, uint32_t to, void *key,
          size_t capacity, perf_cache_hit *hit, uint64_t now_ns)
 {
-    for (; *slot < to && *slot < shard->slots; ++*slot) {
-        const perfi_block *block = *perfi_shard_at(shard, *slot);
+    if (to > perfi_policy_slots(shard->policy))
+        to = perfi_policy_slots(shard->policy);
+    for (; *slot < to; ++*slot) {
+        const perfi_block *block = perfi_shard_block(shard, *slot);
         if (block && perfi_block_expires_ns(block) > now_ns)
             return copy_key(block, key, capacity, hit);
     }
@@ -114,7 +106,7 @@ perf_cache_next_at(perf_cache *cache, uint64_t *cursor, void *key,
             perfi_lock_take(&shard->lock);
             uint32_t to = slot + STEP;
             size = next_key(shard, &slot, to, key, capacity, hit, now_ns);
-            more = slot < shard->slots;
+            more = slot < perfi_policy_slots(shard->policy);
             perfi_lock_give(&shard->lock);
             if (size != PERF_CACHE_NONE) {
                 *cursor = (i << SHARD_BITS | slot) + 1;

@@ -1,5 +1,5 @@
-/* block.h - an entry in memory: sizes, what it has of times and mark, key,
- * value, in one piece. */
+/* block.h - an entry in memory: sizes, its slot, what it has of times and mark,
+ * key, value, in one piece. */
 #ifndef PERFI_CACHE_BLOCK_H
 #define PERFI_CACHE_BLOCK_H
 #include <libperf/cache.h>
@@ -14,7 +14,8 @@ enum {
 typedef struct perfi_block {
     uint32_t value_size;
     uint32_t key_size; /* and what it has */
-    uint64_t part[];
+    uint32_t slot;     /* in the policy */
+    unsigned char rest[];
 } perfi_block;
 
 /** What is set: everything known, nothing left to defaults. */
@@ -54,10 +55,19 @@ perfi_block_key_size(const perfi_block *block)
     return block->key_size & ((UINT32_C(1) << PERFI_KEY_BITS) - 1);
 }
 
+/* Parts are not aligned: that would cost every block four bytes. */
+static inline uint64_t
+perfi_block_part(const perfi_block *block, size_t i)
+{
+    uint64_t part;
+    memcpy(&part, block->rest + 8 * i, sizeof part);
+    return part;
+}
+
 static inline const unsigned char *
 perfi_block_key(const perfi_block *block)
 {
-    return (const unsigned char *)(block->part + perfi_parts(block->key_size));
+    return block->rest + 8 * perfi_parts(block->key_size);
 }
 
 static inline const unsigned char *
@@ -83,20 +93,23 @@ perfi_block_bytes(const perfi_block *block)
 static inline uint64_t
 perfi_block_fresh_ns(const perfi_block *block)
 {
-    return block->key_size & PERFI_HAS_TIMES ? block->part[0] : UINT64_MAX;
+    return block->key_size & PERFI_HAS_TIMES ? perfi_block_part(block, 0)
+                                             : UINT64_MAX;
 }
 
 static inline uint64_t
 perfi_block_expires_ns(const perfi_block *block)
 {
-    return block->key_size & PERFI_HAS_TIMES ? block->part[1] : UINT64_MAX;
+    return block->key_size & PERFI_HAS_TIMES ? perfi_block_part(block, 1)
+                                             : UINT64_MAX;
 }
 
 static inline uint64_t
 perfi_block_mark(const perfi_block *block)
 {
     return block->key_size & PERFI_HAS_MARK
-               ? block->part[block->key_size & PERFI_HAS_TIMES ? 2 : 0]
+               ? perfi_block_part(block,
+                                  block->key_size & PERFI_HAS_TIMES ? 2 : 0)
                : 0;
 }
 
@@ -134,21 +147,21 @@ perfi_block_is(const perfi_block *block, const void *key, size_t key_size)
            perfi_same(perfi_block_key(block), key, key_size);
 }
 
-/** @param block  perfi_set_bytes() */
+/** All but its slot.  @param block  perfi_set_bytes() */
 static inline void
 perfi_block_fill(perfi_block *block, const perfi_set *set)
 {
     uint32_t has = perfi_set_has(set);
-    uint64_t *part = block->part;
+    unsigned char *at = block->rest;
     block->value_size = (uint32_t)set->value_size;
     block->key_size = (uint32_t)set->key_size | has;
     if (has & PERFI_HAS_TIMES) {
-        *part++ = set->fresh_ns;
-        *part++ = set->expires_ns;
+        memcpy(at, &set->fresh_ns, 8);
+        memcpy(at + 8, &set->expires_ns, 8);
     }
     if (has & PERFI_HAS_MARK)
-        *part++ = set->mark;
-    unsigned char *at = (unsigned char *)part;
+        memcpy(at + 8 * perfi_parts(has) - 8, &set->mark, 8);
+    at += 8 * perfi_parts(has);
     if (set->key_size) /* memcpy() takes no NULL */
         memcpy(at, set->key, set->key_size);
     if (set->value_size)

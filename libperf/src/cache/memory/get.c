@@ -30,17 +30,19 @@ static const perfi_block *
 look_up(perfi_shard *shard, uint64_t hash, const void *key, size_t key_size,
         uint64_t now_ns)
 {
-    perfi_block *block;
-    int32_t slot = perfi_shard_find(shard, hash, key, key_size, &block);
-    if (slot == PERF_SLOT_NONE || perfi_block_expires_ns(block) <= now_ns) {
+    perfi_found found = perfi_shard_find(shard, hash, key, key_size);
+    if (!found.block || perfi_block_expires_ns(found.block) <= now_ns) {
         shard->misses++;
         return NULL;
     }
     shard->hits++;
-    shard->read[shard->read_count++] = slot;
-    if (shard->read_count == PERFI_READS)
-        perfi_shard_tell_hits(shard);
-    return block;
+    if (perfi_line_see(found.line, found.cell, shard->index.epoch)) {
+        perfi_shard_count(shard);
+        shard->read[shard->read_count++] = (int32_t)found.block->slot;
+        if (shard->read_count == PERFI_READS)
+            perfi_shard_tell_hits(shard);
+    }
+    return found.block;
 }
 
 int64_t

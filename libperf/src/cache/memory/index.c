@@ -1,7 +1,7 @@
 /* index.c - the table of buckets: adds, takes out, grows by one bucket. */
 #include "index.h"
 
-enum { ENTRIES_PER_BUCKET = 8 }; /* on the average, where it grows */
+enum { ENTRIES_PER_BUCKET = 6 }; /* on the average, where it grows */
 
 static perfi_line *
 bucket_at(const perfi_index *index, uint32_t i)
@@ -88,8 +88,19 @@ used_cells(const perfi_line *line)
     return used;
 }
 
-static bool
-append(perfi_index *index, perfi_line *line, uint8_t tag, uint32_t slot)
+static void
+put(perfi_line *line, unsigned cell, uint8_t tag, const void *block)
+{
+    uint64_t at = (uintptr_t)block;
+    line->tag[cell] = tag;
+    line->low[cell] = (uint32_t)at;
+    line->high[cell] = (uint16_t)(at >> 32);
+}
+
+/* Behind the last one of a bucket; NULL: too many are there. */
+static perfi_line *
+append(perfi_index *index, perfi_line *line, uint8_t tag, const void *block,
+       unsigned *at)
 {
     int lines = 1;
     for (; line->next; lines++)
@@ -97,14 +108,14 @@ append(perfi_index *index, perfi_line *line, uint8_t tag, uint32_t slot)
     unsigned cell = used_cells(line);
     if (cell == PERFI_LINE_CELLS) {
         if (lines == PERFI_CHAIN_MAX)
-            return false;
+            return NULL;
         line->next = take_spare(index);
         line = perfi_index_next(index, line);
         cell = 0;
     }
-    line->tag[cell] = tag;
-    line->slot[cell] = slot;
-    return true;
+    put(line, cell, tag, block);
+    *at = cell;
+    return line;
 }
 
 /* ---- growing ---- */
@@ -114,14 +125,14 @@ append(perfi_index *index, perfi_line *line, uint8_t tag, uint32_t slot)
 static void
 split(perfi_index *index, perfi_hash_of hash_of, const void *ctx)
 {
-    uint32_t slot[PERFI_CHAIN_MAX * PERFI_LINE_CELLS];
-    unsigned count = 0;
+    const void *block[PERFI_CHAIN_MAX * PERFI_LINE_CELLS];
+    unsigned count = 0, cell;
     if (index->bucket_count > index->mask)
         index->mask = index->mask << 1 | 1;
     perfi_line *old = bucket_at(index, index->bucket_count & index->mask >> 1);
     for (perfi_line *line = old; line; line = perfi_index_next(index, line))
         for (unsigned i = 0, used = used_cells(line); i < used; i++)
-            slot[count++] = line->slot[i];
+            block[count++] = perfi_line_block(line, i);
     for (uint32_t spare = old->next; spare;) {
         perfi_line *line = spare_at(index, spare - 1);
         uint32_t next = line->next;
@@ -132,19 +143,24 @@ split(perfi_index *index, perfi_hash_of hash_of, const void *ctx)
     memset(old, 0, sizeof *old);
     index->bucket_count++;
     for (unsigned i = 0; i < count; i++) {
-        uint64_t hash = hash_of(slot[i], ctx);
+        uint64_t hash = hash_of(block[i], ctx);
         append(index, perfi_index_home(index, hash), perfi_hash_tag(hash),
-               slot[i]);
+               block[i], &cell);
     }
 }
 
 bool
-perfi_index_add(perfi_index *index, uint64_t hash, uint32_t slot,
+perfi_index_add(perfi_index *index, uint64_t hash, const void *block,
                 perfi_hash_of hash_of, const void *ctx)
 {
-    if (!append(index, perfi_index_home(index, hash), perfi_hash_tag(hash),
-                slot))
+    if ((uint64_t)(uintptr_t)block >> PERFI_POINTER_BITS)
         return false;
+    unsigned cell;
+    perfi_line *line = append(index, perfi_index_home(index, hash),
+                              perfi_hash_tag(hash), block, &cell);
+    if (!line)
+        return false;
+    perfi_line_see(line, cell, index->epoch);
     index->entries++;
     if (index->entries > index->bucket_count * ENTRIES_PER_BUCKET &&
         index->bucket_count < perfi_pages_items(&index->buckets))
@@ -152,15 +168,21 @@ perfi_index_add(perfi_index *index, uint64_t hash, uint32_t slot,
     return true;
 }
 
+static void
+forget(perfi_line *line, unsigned cell)
+{
+    line->seen &= ~(UINT32_C(1) << cell);
+}
+
 void
-perfi_index_remove(perfi_index *index, uint64_t hash, uint32_t slot)
+perfi_index_remove(perfi_index *index, uint64_t hash, const void *block)
 {
     perfi_line *line = perfi_index_home(index, hash), *hole = NULL;
     perfi_line *before = NULL; /* the last one */
     unsigned cell = 0;
     for (;; before = line, line = perfi_index_next(index, line)) {
         for (unsigned i = 0; !hole && i < PERFI_LINE_CELLS; i++)
-            if (line->tag[i] && line->slot[i] == slot) {
+            if (line->tag[i] && perfi_line_block(line, i) == block) {
                 hole = line;
                 cell = i;
             }
@@ -172,10 +194,10 @@ perfi_index_remove(perfi_index *index, uint64_t hash, uint32_t slot)
     unsigned last = PERFI_LINE_CELLS - 1;
     while (last && !line->tag[last])
         last--;
-    hole->tag[cell] = line->tag[last];
-    hole->slot[cell] = line->slot[last];
-    line->tag[last] = 0;
-    line->slot[last] = 0;
+    put(hole, cell, line->tag[last], perfi_line_block(line, last));
+    put(line, last, 0, NULL);
+    forget(hole, cell); /* what came there: the policy hears of it again */
+    forget(line, last);
     index->entries--;
     if (last == 0 && before) {
         give_spare(index, before->next);

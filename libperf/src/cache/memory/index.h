@@ -1,10 +1,13 @@
-/* index.h - finds an entry's slot by its key's hash.
+/* index.h - finds an entry's block by its key's hash.
  *
  * Linear hashing (Litwin, 1980): a table of buckets that grows by one when
- * eight entries have come, so there is no pause and the memory follows the
- * entries. A bucket is a line of the CPU's cache: 12 slots, a byte of the hash
- * for each, so that a key that is not there is hardly ever compared; and when
- * that is not enough, the number of a spare line.
+ * six entries have come, so there is no pause and the memory follows the
+ * entries. A bucket is a line of the CPU's cache: where 8 blocks lie, a byte of
+ * the hash for each, so that a key that is not there is hardly ever compared;
+ * and when that is not enough, the number of a spare line.
+ *
+ * A line also knows which of its blocks were seen lately, that is, in this
+ * epoch: one that was need not be told to the policy again.
  *
  * It knows nothing of keys: whoever looks up compares them. */
 #ifndef PERFI_CACHE_INDEX_H
@@ -12,33 +15,34 @@
 #include "pages.h"
 
 #include <string.h>
-#if defined(__SSE2__)
-#include <emmintrin.h>
-#endif
 
 enum {
-    PERFI_LINE_CELLS = 12,
-    PERFI_CHAIN_MAX = 32, /* lines of a bucket: more is an attack */
+    PERFI_LINE_CELLS = 8,
+    PERFI_CHAIN_MAX = 48,    /* lines of a bucket: more is an attack */
+    PERFI_POINTER_BITS = 48, /* what lies further up cannot be added */
 };
 
 typedef struct perfi_line {
     uint8_t tag[PERFI_LINE_CELLS]; /* 0: free. Used ones come first, and only
                                       the last line of a bucket has free ones */
-    uint32_t slot[PERFI_LINE_CELLS];
-    uint32_t next; /* spare line + 1; 0: none */
+    uint32_t next;                 /* spare line + 1; 0: none */
+    uint32_t seen;                 /* epoch, and below it a bit for each cell */
+    uint32_t low[PERFI_LINE_CELLS]; /* of a pointer */
+    uint16_t high[PERFI_LINE_CELLS];
 } perfi_line;
 
 typedef struct perfi_index {
     perfi_pages buckets, spares;
     uint32_t bucket_count; /* in use */
     uint32_t mask;         /* 2^n - 1, at least bucket_count - 1 */
+    uint32_t epoch;        /* as in perfi_line.seen */
     uint32_t spare_count;  /* that were ever in use */
     uint32_t free_spares;  /* list of spare lines + 1, by `next` */
     uint32_t entries;
 } perfi_index;
 
-/** The hash of the key of the entry in a slot. */
-typedef uint64_t (*perfi_hash_of)(uint32_t slot, const void *ctx);
+/** The hash of a block's key. */
+typedef uint64_t (*perfi_hash_of)(const void *block, const void *ctx);
 
 /** @param most_bytes  neither buckets nor spare lines ever need more */
 bool perfi_index_open(perfi_index *index, uint64_t most_bytes,
@@ -50,19 +54,27 @@ uint64_t perfi_index_bytes(const perfi_index *index,
 /** Get the memory that one perfi_index_add() needs; false: there is none. */
 bool perfi_index_reserve(perfi_index *index, const perf_allocator *allocator);
 
-/** Add a slot, after perfi_index_reserve(). false: too many have that hash. */
-bool perfi_index_add(perfi_index *index, uint64_t hash, uint32_t slot,
+/** Add a block, after perfi_index_reserve(); it counts as seen. false: too many
+ *  have that hash, or its address has more than 48 bits. */
+bool perfi_index_add(perfi_index *index, uint64_t hash, const void *block,
                      perfi_hash_of hash_of, const void *ctx);
 
-/** Take a slot out that was added with this hash. */
-void perfi_index_remove(perfi_index *index, uint64_t hash, uint32_t slot);
+/** Take a block out that was added with this hash. */
+void perfi_index_remove(perfi_index *index, uint64_t hash, const void *block);
+
+/** What was seen so far counts no more. */
+static inline void
+perfi_index_next_epoch(perfi_index *index)
+{
+    index->epoch += 1 << PERFI_LINE_CELLS; /* from the last to the first */
+}
 
 /* ---- looking up ----
  *
  *   for (perfi_line *line = perfi_index_home(index, hash); line;
  *        line = perfi_index_next(index, line))
  *       for (uint64_t m = perfi_line_match(line, hash); m; m &= m - 1)
- *           ... line->slot[perfi_match_cell(m)] ...
+ *           ... perfi_line_block(line, perfi_match_cell(m)) ...
  */
 
 static inline uint8_t
@@ -94,59 +106,44 @@ perfi_index_next(const perfi_index *index, const perfi_line *line)
     return perfi_pages_at(&index->spares, line->next - 1, sizeof *line);
 }
 
-#if defined(__SSE2__)
-
-/** The cells that may be it: bit k for cell k. */
+/** The cells that may be it: bit 8k + 7 for cell k. */
 static inline uint64_t
 perfi_line_match(const perfi_line *line, uint64_t hash)
-{
-    __m128i tags = _mm_loadu_si128((const __m128i *)(const void *)line);
-    __m128i same =
-        _mm_cmpeq_epi8(tags, _mm_set1_epi8((char)perfi_hash_tag(hash)));
-    return (uint64_t)_mm_movemask_epi8(same) & ((1U << PERFI_LINE_CELLS) - 1);
-}
-
-static inline unsigned
-perfi_match_cell(uint64_t match)
-{
-    return (unsigned)__builtin_ctzll(match);
-}
-
-#else
-
-/* The top bit of each byte of `word` that is `tag`. */
-static inline uint64_t
-perfi_bytes_equal(uint64_t word, uint8_t tag)
 {
     const uint64_t low = UINT64_C(0x7F7F7F7F7F7F7F7F);
-    word ^= tag * UINT64_C(0x0101010101010101);
-    return ~(((word & low) + low) | word | low);
-}
-
-/** The cells that may be it: bit 8k + 7 for cell k, the last four cells one bit
- *  lower and eight cells down, so that all fit into one word. */
-static inline uint64_t
-perfi_line_match(const perfi_line *line, uint64_t hash)
-{
-    uint8_t tag = perfi_hash_tag(hash);
-    uint64_t first;
-    uint32_t last;
-    memcpy(&first, line->tag, sizeof first);
-    memcpy(&last, line->tag + sizeof first, sizeof last);
+    uint64_t tags;
+    memcpy(&tags, line->tag, sizeof tags);
 #if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-    first = __builtin_bswap64(first);
-    last = __builtin_bswap32(last);
+    tags = __builtin_bswap64(tags);
 #endif
-    return perfi_bytes_equal(first, tag) |
-           (perfi_bytes_equal(last, tag) & UINT32_MAX) >> 1;
+    tags ^= perfi_hash_tag(hash) * UINT64_C(0x0101010101010101);
+    return ~(((tags & low) + low) | tags | low);
 }
 
 static inline unsigned
 perfi_match_cell(uint64_t match)
 {
-    unsigned bit = (unsigned)__builtin_ctzll(match);
-    return bit / 8 + (bit % 8 == 7 ? 0 : 8);
+    return (unsigned)__builtin_ctzll(match) / 8;
 }
 
-#endif
+static inline void *
+perfi_line_block(const perfi_line *line, unsigned cell)
+{
+    return (void *)(uintptr_t)((uint64_t)line->high[cell] << 32 |
+                               line->low[cell]);
+}
+
+/** Somebody asks for what is in a cell.  @return  for the first time in this
+ *  epoch. */
+static inline bool
+perfi_line_see(perfi_line *line, unsigned cell, uint32_t epoch)
+{
+    uint32_t bit = UINT32_C(1) << cell;
+    uint32_t seen =
+        (line->seen ^ epoch) >> PERFI_LINE_CELLS ? epoch : line->seen;
+    if (seen & bit)
+        return false;
+    line->seen = seen | bit;
+    return true;
+}
 #endif

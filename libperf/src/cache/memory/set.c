@@ -70,10 +70,10 @@ place(perfi_shard *shard, int32_t slot, const perfi_set *set, size_t usable,
         return refuse(shard, PERF_ERR_NOMEM);
     }
     perfi_block_fill(block, set);
-    *perfi_shard_at(shard, (uint32_t)slot) = block;
-    if (!perfi_index_add(&shard->index, set->hash, (uint32_t)slot,
-                         perfi_shard_hash_of, shard)) {
-        *perfi_shard_at(shard, (uint32_t)slot) = NULL;
+    block->slot = (uint32_t)slot;
+    perfi_shard_count(shard);
+    if (!perfi_index_add(&shard->index, set->hash, block, perfi_shard_hash_of,
+                         shard)) {
         a->free(block, usable, a->ctx);
         perf_policy_remove(shard->policy, slot);
         return refuse(shard, PERF_OK);
@@ -84,19 +84,6 @@ place(perfi_shard *shard, int32_t slot, const perfi_set *set, size_t usable,
     return PERF_OK;
 }
 
-/* Memory for what lies around an entry. */
-static bool
-have_slot(perfi_shard *shard, int32_t slot)
-{
-    if ((uint32_t)slot < shard->slots)
-        return true;
-    while ((uint32_t)slot >= perfi_pages_items(&shard->blocks))
-        if (!perfi_pages_add(&shard->blocks, &shard->counted))
-            return false;
-    shard->slots = (uint32_t)slot + 1;
-    return true;
-}
-
 static perf_err
 insert(perfi_shard *shard, const perf_policy_entry *entry, const perfi_set *set,
        size_t usable)
@@ -105,10 +92,6 @@ insert(perfi_shard *shard, const perf_policy_entry *entry, const perfi_set *set,
     expect_one_more(shard);
     if (perfi_index_reserve(&shard->index, &shard->counted))
         slot = perf_policy_insert_at(shard->policy, entry, set->now_ns);
-    if (slot != PERF_SLOT_NONE && !have_slot(shard, slot)) {
-        perf_policy_remove(shard->policy, slot);
-        slot = PERF_SLOT_NONE;
-    }
     if (slot == PERF_SLOT_NONE) {
         evict(shard, slot);
         return refuse(shard, PERF_ERR_NOMEM);
@@ -118,9 +101,10 @@ insert(perfi_shard *shard, const perf_policy_entry *entry, const perfi_set *set,
 
 /* The key is there already: its slot stays, and what the policy knows of it. */
 static perf_err
-replace(perfi_shard *shard, int32_t slot, perfi_block *block,
-        const perf_policy_entry *entry, const perfi_set *set, size_t usable)
+replace(perfi_shard *shard, perfi_block *block, const perf_policy_entry *entry,
+        const perfi_set *set, size_t usable)
 {
+    int32_t slot = (int32_t)block->slot;
     size_t bytes = perfi_block_bytes(block), had = usable;
     if (bytes != perfi_set_bytes(set))
         perf_allocator_cost(shard->allocator, bytes, &had);
@@ -164,10 +148,8 @@ perfi_shard_set(perfi_shard *shard, const perfi_set *set)
         .weight = (uint32_t)cost,
         .cost = set->cost,
     };
-    perfi_block *block;
-    int32_t slot =
-        perfi_shard_find(shard, set->hash, set->key, set->key_size, &block);
-    return slot == PERF_SLOT_NONE
-               ? insert(shard, &entry, set, usable)
-               : replace(shard, slot, block, &entry, set, usable);
+    perfi_block *block =
+        perfi_shard_find(shard, set->hash, set->key, set->key_size).block;
+    return block ? replace(shard, block, &entry, set, usable)
+                 : insert(shard, &entry, set, usable);
 }

@@ -35,15 +35,13 @@ perfi_shard_open(perfi_shard *shard, const perf_policy_config *policy)
     config.max_entries = shard->likely_entries;
     config.max_weight = shard->share_bytes;
     config.allocator = &shard->counted;
-    /* an entry takes 48 bytes at least: 8 are its slot's, and about 8 a
-     * bucket's and a spare line's each, on a bad day */
-    uint64_t most = shard->share_bytes / 6;
+    /* an entry takes 48 bytes at least, of which 13 are its bucket's; spare
+     * lines are far less */
+    uint64_t most = shard->share_bytes / 3;
     if (most > UINT64_C(16) * shard->max_entries)
         most = UINT64_C(16) * shard->max_entries;
     perf_err err = perf_policy_create(&config, &shard->policy);
-    if (!err && (!perfi_index_open(&shard->index, most, &shard->counted) ||
-                 !perfi_pages_open(&shard->blocks, sizeof(perfi_block *), most,
-                                   &shard->counted)))
+    if (!err && !perfi_index_open(&shard->index, most, &shard->counted))
         err = PERF_ERR_NOMEM;
     if (!err && shard->overhead_bytes > shard->share_bytes / 4 * 3)
         err = PERF_ERR_RANGE;
@@ -53,18 +51,11 @@ perfi_shard_open(perfi_shard *shard, const perf_policy_config *policy)
 void
 perfi_shard_close(perfi_shard *shard)
 {
-    const perf_allocator *a = shard->allocator;
-    for (uint32_t slot = 0; slot < shard->slots; slot++) {
-        perfi_block *block = *perfi_shard_at(shard, slot);
-        if (block) {
-            size_t usable;
-            perf_allocator_cost(a, perfi_block_bytes(block), &usable);
-            a->free(block, usable, a->ctx);
-        }
-    }
+    uint32_t slots = perfi_policy_slots(shard->policy);
+    for (uint32_t slot = 0; slot < slots; slot++)
+        perfi_shard_drop(shard, slot);
     perf_policy_destroy(shard->policy);
     perfi_index_close(&shard->index, &shard->counted);
-    perfi_pages_close(&shard->blocks, &shard->counted);
 }
 
 void
@@ -78,42 +69,61 @@ perfi_shard_tell_hits(perfi_shard *shard)
 /* ---- taking out ---- */
 
 uint64_t
-perfi_shard_hash_of(uint32_t slot, const void *ctx)
+perfi_shard_hash_of(const void *block, const void *ctx)
 {
     const perfi_shard *shard = ctx;
-    const perfi_block *block = *perfi_shard_at(shard, slot);
     return perfi_mix(
         perf_hash(perfi_block_key(block), perfi_block_key_size(block)),
         shard->seed);
 }
 
+/* Of a slot's key. */
+static uint64_t
+hash_of_slot(const perfi_shard *shard, uint32_t slot)
+{
+    return perfi_unmix(perfi_policy_hash(shard->policy, slot), shard->seed + 1);
+}
+
+perfi_block *
+perfi_shard_block(const perfi_shard *shard, uint32_t slot)
+{
+    uint64_t hash = hash_of_slot(shard, slot);
+    const perfi_line *line = perfi_index_home(&shard->index, hash);
+    for (; line; line = perfi_index_next(&shard->index, line))
+        for (uint64_t m = perfi_line_match(line, hash); m; m &= m - 1) {
+            perfi_block *block = perfi_line_block(line, perfi_match_cell(m));
+            if (block->slot == slot)
+                return block;
+        }
+    return NULL;
+}
+
 void
 perfi_shard_drop(perfi_shard *shard, uint32_t slot)
 {
-    perfi_block **at = perfi_shard_at(shard, slot), *block = *at;
+    perfi_block *block = perfi_shard_block(shard, slot);
     if (!block)
         return;
     const perf_allocator *a = shard->allocator;
-    perfi_index_remove(&shard->index, perfi_shard_hash_of(slot, shard), slot);
+    perfi_index_remove(&shard->index, hash_of_slot(shard, slot), block);
     size_t usable;
     shard->blocks_bytes -=
         perf_allocator_cost(a, perfi_block_bytes(block), &usable);
     shard->content_bytes -= perfi_block_content(block);
     a->free(block, usable, a->ctx);
-    *at = NULL;
 }
 
 bool
 perfi_shard_delete(perfi_shard *shard, const perfi_set *about)
 {
-    perfi_block *block;
-    int32_t slot = perfi_shard_find(shard, about->hash, about->key,
-                                    about->key_size, &block);
-    if (slot == PERF_SLOT_NONE)
+    const perfi_block *block =
+        perfi_shard_find(shard, about->hash, about->key, about->key_size).block;
+    if (!block)
         return false;
+    uint32_t slot = block->slot;
     perfi_shard_tell_hits(shard);
-    perf_policy_remove(shard->policy, slot);
-    perfi_shard_drop(shard, (uint32_t)slot);
+    perf_policy_remove(shard->policy, (int32_t)slot);
+    perfi_shard_drop(shard, slot);
     return true;
 }
 

@@ -2,12 +2,14 @@
  * and share of the memory. Who calls a function here holds the lock. */
 #ifndef PERFI_CACHE_SHARD_H
 #define PERFI_CACHE_SHARD_H
+#include "../policy/kind.h"
 #include "block.h"
 #include "index.h"
 #include "lock.h"
 
 enum {
     PERFI_READS = 64,       /* hits that wait for the policy */
+    PERFI_EPOCH_PART = 16,  /* an epoch: hits and new ones, 1/16 of all */
     PERFI_EXPIRE_STEP = 64, /* entries that a write takes out at most */
 };
 
@@ -15,7 +17,7 @@ typedef struct perfi_shard {
     /* what a hit needs comes first */
     perfi_lock lock;
     uint32_t read_count;
-    perfi_pages blocks; /* perfi_block * by slot; NULL: free */
+    uint32_t epoch_left; /* hits and new ones until the next */
     perfi_index index;
     perf_policy *policy;
     uint64_t hits, misses;
@@ -32,7 +34,6 @@ typedef struct perfi_shard {
     uint64_t content_bytes;
     uint32_t max_entries;
     uint32_t likely_entries; /* what the policy takes for max_entries */
-    uint32_t slots;          /* none is above */
     uint64_t sets, deletes, evictions, expirations, refusals;
 } perfi_shard;
 
@@ -49,30 +50,44 @@ size_t perfi_shard_expire(perfi_shard *shard, size_t most, uint64_t now_ns);
 
 /* ---- for set.c ---- */
 
-/** Where the pointer to a slot's block lies; the slot is below `slots`. */
-static inline perfi_block **
-perfi_shard_at(const perfi_shard *shard, uint32_t slot)
-{
-    return perfi_pages_at(&shard->blocks, slot, sizeof(perfi_block *));
-}
+typedef struct perfi_found {
+    perfi_block *block; /* NULL: there is none */
+    perfi_line *line;
+    unsigned cell;
+} perfi_found;
 
-/** The slot of a key, and its block; PERF_SLOT_NONE. */
-static inline int32_t
+/** What a key has. */
+static inline perfi_found
 perfi_shard_find(const perfi_shard *shard, uint64_t hash, const void *key,
-                 size_t key_size, perfi_block **out)
+                 size_t key_size)
 {
-    const perfi_line *line = perfi_index_home(&shard->index, hash);
+    perfi_line *line = perfi_index_home(&shard->index, hash);
     for (; line; line = perfi_index_next(&shard->index, line))
         for (uint64_t m = perfi_line_match(line, hash); m; m &= m - 1) {
-            uint32_t slot = line->slot[perfi_match_cell(m)];
-            perfi_block *block = *perfi_shard_at(shard, slot);
+            unsigned cell = perfi_match_cell(m);
+            perfi_block *block = perfi_line_block(line, cell);
             perfi_block_fetch(block);
-            if (perfi_block_is(block, key, key_size)) {
-                *out = block;
-                return (int32_t)slot;
-            }
+            if (perfi_block_is(block, key, key_size))
+                return (perfi_found){block, line, cell};
         }
-    return PERF_SLOT_NONE;
+    return (perfi_found){0};
+}
+
+/** The block of a slot, or of what was in it last and has not been dropped;
+ *  NULL: there is none. */
+perfi_block *perfi_shard_block(const perfi_shard *shard, uint32_t slot);
+
+/** The policy was told of something: a hit, or something new. What it was told
+ *  in the same epoch is among the newest of all that it keeps: telling it once
+ *  more would move it from there to there. Nor would counting it be right: who
+ *  asks again at once will not ask less often later. */
+static inline void
+perfi_shard_count(perfi_shard *shard)
+{
+    if (shard->epoch_left--)
+        return;
+    perfi_index_next_epoch(&shard->index);
+    shard->epoch_left = shard->index.entries / PERFI_EPOCH_PART;
 }
 
 /** The policy learns of the hits so far. Before any slot is freed: it may be
@@ -84,7 +99,7 @@ void perfi_shard_tell_hits(perfi_shard *shard);
 void perfi_shard_drop(perfi_shard *shard, uint32_t slot);
 
 /** For perfi_index_add(). */
-uint64_t perfi_shard_hash_of(uint32_t slot, const void *shard);
+uint64_t perfi_shard_hash_of(const void *block, const void *shard);
 
 /** A key's hash as shards and indices use it. */
 static inline uint64_t
@@ -92,5 +107,13 @@ perfi_mix(uint64_t hash, uint64_t seed)
 {
     hash = (hash ^ seed) * UINT64_C(0x9E3779B97F4A7C15);
     return hash ^ hash >> 32;
+}
+
+/** What perfi_mix() was given. */
+static inline uint64_t
+perfi_unmix(uint64_t hash, uint64_t seed)
+{
+    hash ^= hash >> 32;
+    return hash * UINT64_C(0xF1DE83E19937733D) ^ seed; /* the inverse of it */
 }
 #endif
