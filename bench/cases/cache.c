@@ -226,6 +226,22 @@ cache_set(void *cache, const uint64_t key[2], const void *value)
     return perf_cache_set_at(cache, key, KEY, value, VALUE, NULL, 1) == PERF_OK;
 }
 
+enum { MANY = 16 };
+
+static uint64_t
+get_many(void *cache, uint64_t key[MANY][2], size_t count)
+{
+    static _Thread_local unsigned char values[MANY * VALUE];
+    perf_cache_key keys[MANY];
+    perf_cache_hit hits[MANY];
+    for (size_t i = 0; i < count; i++)
+        keys[i] = (perf_cache_key){key[i], KEY};
+    size_t got = perf_cache_get_many_at(cache, keys, count, values,
+                                        sizeof values, hits, 1);
+    perf_bench_keep(values);
+    return got / VALUE;
+}
+
 static void
 cache_free(void *cache)
 {
@@ -315,6 +331,23 @@ run_with_writes(perf_bench_state *state)
 }
 
 static void
+run_many(perf_bench_state *state)
+{
+    kind *k = state->data;
+    uint64_t key[MANY][2], missing = 0;
+    uint32_t at = 0;
+    for (uint64_t left = state->iterations; left;) {
+        size_t n = left < MANY ? left : MANY;
+        for (size_t i = 0; i < n; i++)
+            key_of(draws[at++ % DRAWS], key[i]);
+        missing += n - get_many(k->cache, key, n);
+        left -= n;
+    }
+    if (missing > state->iterations / 20)
+        perf_bench_fail(state, "entries are missing");
+}
+
+static void
 add_case(kind *k, const char *name, perf_bench_fn fn, uint32_t threads,
          const char *reference)
 {
@@ -342,4 +375,7 @@ add_cache_cases(void)
     ADD_CASES(mutex, "cache/array/get");
     ADD_CASES(adaptive, "cache/mutex/get");
     ADD_CASES(lru, "cache/mutex/get");
+    add_case(&adaptive, "cache/adaptive/get_many", run_many, 1,
+             "cache/adaptive/get");
+    add_case(&lru, "cache/lru/get_many", run_many, 1, "cache/lru/get");
 }

@@ -294,6 +294,47 @@ START_TEST(test_many_are_got_at_once)
 }
 END_TEST
 
+/* Any number of them, over all shards; some are not there, some twice, some
+ * are no keys. */
+START_TEST(test_each_of_many_is_what_a_get_finds)
+{
+    enum { KEYS = 5000, MOST = 70 };
+    perf_cache *cache = make_of(256 * (uint64_t)MIB);
+    ck_assert_uint_eq(stats_of(cache).shards, PERF_CACHE_SHARDS_MAX);
+    static uint32_t key[2 * KEYS];
+    pt_random random = {11};
+    for (uint32_t i = 0; i < 2 * KEYS; i++) {
+        key[i] = i;
+        if (i < KEYS)
+            perf_cache_set_at(cache, &key[i], 4, &key[i], 4, NULL, 1);
+    }
+    for (int n = 0; n < 2000; n++) {
+        perf_cache_key keys[MOST];
+        perf_cache_hit hits[MOST];
+        uint32_t out[MOST];
+        size_t count = pt_below(&random, MOST + 1), used = 0;
+        for (size_t i = 0; i < count; i++)
+            keys[i] =
+                pt_below(&random, 10)
+                    ? (perf_cache_key){&key[pt_below(&random, 2 * KEYS)], 4}
+                    : (perf_cache_key){NULL, 4};
+        size_t size = perf_cache_get_many_at(cache, keys, count, out,
+                                             sizeof out, hits, 1);
+        for (size_t i = 0; i < count; i++) {
+            const uint32_t *k = keys[i].bytes;
+            bool there = k && *k < KEYS;
+            PT_ASSERT(hits[i].size == (there ? 4 : PERF_CACHE_NONE));
+            PT_ASSERT(hits[i].offset ==
+                      (there ? (int64_t)used : PERF_CACHE_NONE));
+            PT_ASSERT(!there || out[used / 4] == *k);
+            used += there ? 4 : 0;
+        }
+        PT_ASSERT(size == used);
+    }
+    perf_cache_destroy(cache);
+}
+END_TEST
+
 START_TEST(test_each_key_is_listed_once)
 {
     perf_cache *cache = make_of(256 * (uint64_t)MIB);
@@ -531,6 +572,7 @@ main(void)
     tcase_add_test(tests, test_expired_entries_give_their_memory_to_writes);
     tcase_add_test(tests, test_expire_takes_out_no_more_than_it_is_told);
     tcase_add_test(tests, test_many_are_got_at_once);
+    tcase_add_test(tests, test_each_of_many_is_what_a_get_finds);
     tcase_add_test(tests, test_each_key_is_listed_once);
     tcase_add_test(tests, test_clear_takes_everything_out);
     tcase_add_loop_test(tests, test_nothing_is_held_above_the_bound, 0, 3);

@@ -7,14 +7,17 @@
 
 enum {
     PERFI_KEY_BITS = 30,
-    PERFI_HAS_TIMES = 1 << 30, /* two parts: fresh_ns, expires_ns */
+    /* the low bits of what a block says of its key are the number of its
+     * parts */
+    PERFI_HAS_MARK = 1,  /* one part, the last */
+    PERFI_HAS_TIMES = 2, /* two parts: fresh_ns, expires_ns */
+    PERFI_HAS_BITS = 2,
 };
-#define PERFI_HAS_MARK (UINT32_C(1) << 31) /* one part, behind these */
 
 typedef struct perfi_block {
     uint32_t value_size;
-    uint32_t key_size; /* and what it has */
-    uint32_t slot;     /* in the policy */
+    uint32_t key;  /* its size, and what it has */
+    uint32_t slot; /* in the policy */
     unsigned char rest[];
 } perfi_block;
 
@@ -39,7 +42,7 @@ perfi_set_has(const perfi_set *set)
 static inline size_t
 perfi_parts(uint32_t has)
 {
-    return (has >> 29 & 2) + (has >> 31); /* two for times, one for the mark */
+    return has & (PERFI_HAS_TIMES | PERFI_HAS_MARK);
 }
 
 static inline uint64_t
@@ -52,7 +55,7 @@ perfi_set_bytes(const perfi_set *set)
 static inline size_t
 perfi_block_key_size(const perfi_block *block)
 {
-    return block->key_size & ((UINT32_C(1) << PERFI_KEY_BITS) - 1);
+    return block->key >> PERFI_HAS_BITS;
 }
 
 /* Parts are not aligned: that would cost every block four bytes. */
@@ -67,7 +70,7 @@ perfi_block_part(const perfi_block *block, size_t i)
 static inline const unsigned char *
 perfi_block_key(const perfi_block *block)
 {
-    return block->rest + 8 * perfi_parts(block->key_size);
+    return block->rest + 8 * perfi_parts(block->key);
 }
 
 static inline const unsigned char *
@@ -86,30 +89,29 @@ perfi_block_content(const perfi_block *block)
 static inline size_t
 perfi_block_bytes(const perfi_block *block)
 {
-    return sizeof *block + 8 * perfi_parts(block->key_size) +
+    return sizeof *block + 8 * perfi_parts(block->key) +
            (size_t)perfi_block_content(block);
 }
 
 static inline uint64_t
 perfi_block_fresh_ns(const perfi_block *block)
 {
-    return block->key_size & PERFI_HAS_TIMES ? perfi_block_part(block, 0)
-                                             : UINT64_MAX;
+    return block->key & PERFI_HAS_TIMES ? perfi_block_part(block, 0)
+                                        : UINT64_MAX;
 }
 
 static inline uint64_t
 perfi_block_expires_ns(const perfi_block *block)
 {
-    return block->key_size & PERFI_HAS_TIMES ? perfi_block_part(block, 1)
-                                             : UINT64_MAX;
+    return block->key & PERFI_HAS_TIMES ? perfi_block_part(block, 1)
+                                        : UINT64_MAX;
 }
 
 static inline uint64_t
 perfi_block_mark(const perfi_block *block)
 {
-    return block->key_size & PERFI_HAS_MARK
-               ? perfi_block_part(block,
-                                  block->key_size & PERFI_HAS_TIMES ? 2 : 0)
+    return block->key & PERFI_HAS_MARK
+               ? perfi_block_part(block, block->key & PERFI_HAS_TIMES ? 2 : 0)
                : 0;
 }
 
@@ -154,7 +156,7 @@ perfi_block_fill(perfi_block *block, const perfi_set *set)
     uint32_t has = perfi_set_has(set);
     unsigned char *at = block->rest;
     block->value_size = (uint32_t)set->value_size;
-    block->key_size = (uint32_t)set->key_size | has;
+    block->key = (uint32_t)set->key_size << PERFI_HAS_BITS | has;
     if (has & PERFI_HAS_TIMES) {
         memcpy(at, &set->fresh_ns, 8);
         memcpy(at + 8, &set->expires_ns, 8);

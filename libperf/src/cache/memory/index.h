@@ -88,7 +88,10 @@ static inline uint32_t
 perfi_index_bucket(const perfi_index *index, uint64_t hash)
 {
     uint32_t bucket = (uint32_t)hash & index->mask;
-    return bucket < index->bucket_count ? bucket : bucket & index->mask >> 1;
+    uint32_t top = index->mask ^ index->mask >> 1;
+    /* no branch: it would be a different one for every other key */
+    uint32_t beyond = -(uint32_t)(bucket >= index->bucket_count);
+    return bucket & ~(beyond & top);
 }
 
 static inline perfi_line *
@@ -138,12 +141,10 @@ perfi_line_block(const perfi_line *line, unsigned cell)
 static inline bool
 perfi_line_see(perfi_line *line, unsigned cell, uint32_t epoch)
 {
-    uint32_t bit = UINT32_C(1) << cell;
     uint32_t seen =
         (line->seen ^ epoch) >> PERFI_LINE_CELLS ? epoch : line->seen;
-    if (seen & bit)
-        return false;
-    line->seen = seen | bit;
-    return true;
+    bool first = !(seen >> cell & 1);
+    line->seen = seen | UINT32_C(1) << cell;
+    return first;
 }
 #endif

@@ -29,6 +29,7 @@ perfi_pages_open(perfi_pages *pages, uint32_t item_bytes, uint64_t most_bytes,
         .item_bits = (uint32_t)__builtin_ctzll(page / item_bytes),
         .room = (uint32_t)(most_bytes / page + 1),
     };
+    pages->item_mask = (UINT32_C(1) << pages->item_bits) - 1;
     pages->page = allocator->alloc(directory_bytes(pages), allocator->ctx);
     return pages->page;
 }

@@ -9,6 +9,7 @@
 typedef struct perfi_pages {
     unsigned char **page;
     uint32_t item_bits; /* log2 of the items in a page */
+    uint32_t item_mask; /* one less than these */
     uint32_t item_bytes;
     uint32_t count; /* pages there are */
     uint32_t room;  /* in the directory */
@@ -39,7 +40,7 @@ perfi_pages_items(const perfi_pages *pages)
 static inline void *
 perfi_pages_at(const perfi_pages *pages, uint32_t i, size_t item_bytes)
 {
-    uint32_t in_page = i & ((UINT32_C(1) << pages->item_bits) - 1);
-    return pages->page[i >> pages->item_bits] + in_page * item_bytes;
+    return pages->page[i >> pages->item_bits] +
+           (i & pages->item_mask) * item_bytes;
 }
 #endif

@@ -71,7 +71,7 @@ place(perfi_shard *shard, int32_t slot, const perfi_set *set, size_t usable,
     }
     perfi_block_fill(block, set);
     block->slot = (uint32_t)slot;
-    perfi_shard_count(shard);
+    perfi_shard_count(shard, 1);
     if (!perfi_index_add(&shard->index, set->hash, block, perfi_shard_hash_of,
                          shard)) {
         a->free(block, usable, a->ctx);

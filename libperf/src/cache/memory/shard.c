@@ -30,6 +30,7 @@ counted_free(void *memory, size_t size, void *ctx)
 perf_err
 perfi_shard_open(perfi_shard *shard, const perf_policy_config *policy)
 {
+    shard->read_most = 1;
     shard->counted = (perf_allocator){counted_alloc, counted_free, shard};
     perf_policy_config config = *policy;
     config.max_entries = shard->likely_entries;
@@ -59,10 +60,26 @@ perfi_shard_close(perfi_shard *shard)
 }
 
 void
+perfi_shard_count(perfi_shard *shard, uint32_t more)
+{
+    uint32_t epoch = shard->index.entries / PERFI_EPOCH_PART;
+    shard->told += more;
+    if (shard->told <= epoch)
+        return;
+    perfi_index_next_epoch(&shard->index);
+    shard->told = 0;
+    shard->read_most = epoch < 1             ? 1
+                       : epoch < PERFI_READS ? epoch
+                                             : PERFI_READS;
+}
+
+void
 perfi_shard_tell_hits(perfi_shard *shard)
 {
-    if (shard->read_count)
-        perf_policy_touch_many(shard->policy, shard->read, shard->read_count);
+    if (!shard->read_count)
+        return;
+    perf_policy_touch_many(shard->policy, shard->read, shard->read_count);
+    perfi_shard_count(shard, shard->read_count);
     shard->read_count = 0;
 }
 

@@ -17,7 +17,7 @@ typedef struct perfi_shard {
     /* what a hit needs comes first */
     perfi_lock lock;
     uint32_t read_count;
-    uint32_t epoch_left; /* hits and new ones until the next */
+    uint32_t read_most; /* of these, until the policy is told */
     perfi_index index;
     perf_policy *policy;
     uint64_t hits, misses;
@@ -32,6 +32,7 @@ typedef struct perfi_shard {
     uint64_t blocks_bytes;
     uint64_t fitted_bytes; /* the overhead that the policy's bound allows for */
     uint64_t content_bytes;
+    uint32_t told; /* hits and new ones in this epoch */
     uint32_t max_entries;
     uint32_t likely_entries; /* what the policy takes for max_entries */
     uint64_t sets, deletes, evictions, expirations, refusals;
@@ -77,18 +78,11 @@ perfi_shard_find(const perfi_shard *shard, uint64_t hash, const void *key,
  *  NULL: there is none. */
 perfi_block *perfi_shard_block(const perfi_shard *shard, uint32_t slot);
 
-/** The policy was told of something: a hit, or something new. What it was told
- *  in the same epoch is among the newest of all that it keeps: telling it once
- *  more would move it from there to there. Nor would counting it be right: who
- *  asks again at once will not ask less often later. */
-static inline void
-perfi_shard_count(perfi_shard *shard)
-{
-    if (shard->epoch_left--)
-        return;
-    perfi_index_next_epoch(&shard->index);
-    shard->epoch_left = shard->index.entries / PERFI_EPOCH_PART;
-}
+/** The policy is told of something new, or of so many hits. What it was told
+ *  of in the same epoch is among the newest of all that it keeps: to tell it
+ *  once more would move it from there to there. Nor would it be right to count
+ *  it: who asks again at once will not ask more often later. */
+void perfi_shard_count(perfi_shard *shard, uint32_t more);
 
 /** The policy learns of the hits so far. Before any slot is freed: it may be
  *  another entry's soon. */
