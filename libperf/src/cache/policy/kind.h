@@ -82,7 +82,11 @@ perfi_policy_load(const perf_policy *p, uint8_t list)
     return p->by_weight ? l->weight : l->count;
 }
 
-enum { PERFI_TOUCHES = 64, PERFI_AHEAD = 8 };
+enum {
+    PERFI_TOUCHES = 64,
+    PERFI_AHEAD = 8,
+    PERFI_NEAR = 16384, /* slots that the CPU has in its cache, as a rule */
+};
 
 /** Slots lie anywhere, and waiting for one after the other is what touching
  *  them would cost: so all are on their way at once, then what lies around
@@ -95,6 +99,12 @@ perfi_touch_many(perf_policy *p, const int32_t *slots, size_t count,
 {
     uint32_t taken[PERFI_TOUCHES];
     size_t n = 0;
+    if (p->slots.used <= PERFI_NEAR) {
+        for (size_t i = 0; i < count; i++)
+            if (perfi_slots_taken(&p->slots, (uint32_t)slots[i]))
+                touch(p, (uint32_t)slots[i]);
+        return;
+    }
     for (size_t i = 0; i < count; i++)
         if ((uint32_t)slots[i] < p->slots.used)
             __builtin_prefetch(&p->slots.at[slots[i]], 1);

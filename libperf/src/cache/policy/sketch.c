@@ -101,10 +101,10 @@ perfi_sketch_add(perfi_sketch *s, uint64_t hash)
         uint32_t at = hash >> ROW_BITS * row & 31;
         uint64_t *word = &block[2 * row + at / 16];
         uint32_t shift = at % 16 * 4;
-        if ((*word >> shift & PERFI_SKETCH_MOST) == PERFI_SKETCH_MOST)
-            continue;
-        *word += UINT64_C(1) << shift;
-        added = true;
+        /* no branch: nobody could guess which of them are full */
+        bool less = (*word >> shift & PERFI_SKETCH_MOST) < PERFI_SKETCH_MOST;
+        *word += (uint64_t)less << shift;
+        added |= less;
     }
     s->additions += added;
     if (s->additions >= s->period)
