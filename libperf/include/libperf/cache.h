@@ -119,7 +119,7 @@ PERF_API bool perf_cache_delete(perf_cache *cache, const void *key,
                                 size_t key_size);
 
 /** Take out what was there when the call began.
- *  Cost: about 50 ns an entry. */
+ *  Cost: about 200 ns an entry. */
 PERF_API void perf_cache_clear_blocking(perf_cache *cache);
 
 /** Take out what has expired. Writes do a little of it by themselves; this is

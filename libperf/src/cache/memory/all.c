@@ -8,6 +8,8 @@ static void
 clear_step(perfi_shard *shard, uint32_t from, uint32_t to)
 {
     perfi_shard_tell_hits(shard);
+    for (uint32_t slot = from; slot < to; slot++)
+        perfi_shard_fetch(shard, slot);
     for (uint32_t slot = from; slot < to; slot++) {
         perf_policy_remove(shard->policy, (int32_t)slot);
         perfi_shard_drop(shard, slot);

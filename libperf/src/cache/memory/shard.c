@@ -101,6 +101,13 @@ hash_of_slot(const perfi_shard *shard, uint32_t slot)
     return perfi_unmix(perfi_policy_hash(shard->policy, slot), shard->seed + 1);
 }
 
+void
+perfi_shard_fetch(const perfi_shard *shard, uint32_t slot)
+{
+    __builtin_prefetch(
+        perfi_index_home(&shard->index, hash_of_slot(shard, slot)), 1);
+}
+
 perfi_block *
 perfi_shard_block(const perfi_shard *shard, uint32_t slot)
 {

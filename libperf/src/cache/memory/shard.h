@@ -78,6 +78,9 @@ perfi_shard_find(const perfi_shard *shard, uint64_t hash, const void *key,
  *  NULL: there is none. */
 perfi_block *perfi_shard_block(const perfi_shard *shard, uint32_t slot);
 
+/** It will be asked for soon. */
+void perfi_shard_fetch(const perfi_shard *shard, uint32_t slot);
+
 /** The policy is told of something new, or of so many hits. What it was told
  *  of in the same epoch is among the newest of all that it keeps: to tell it
  *  once more would move it from there to there. Nor would it be right to count
