@@ -33,10 +33,10 @@ def redis(clock: Still) -> SmallTier:
 Make = Callable[..., libperf.TieredCache]
 
 
-@pytest.fixture
-def make(clock: Still) -> Make:
+@pytest.fixture(params=["object", "bytes"])
+def make(clock: Still, request: pytest.FixtureRequest) -> Make:
     def make(**settings: Any) -> libperf.TieredCache:
-        return libperf.TieredCache(clock=clock, **{"jitter": 0, **settings})
+        return libperf.TieredCache(clock=clock, **{"jitter": 0, "form": request.param, **settings})
 
     return make
 
@@ -301,6 +301,7 @@ def test_stale_if_error(make: Make, clock: Still, disk: SmallTier) -> None:
         cache.get_or_set("k", fail)
 
 
+@pytest.mark.parametrize("make", ["object"], indirect=True)
 def test_negative_ttl(make: Make, clock: Still) -> None:
     """The same exception again, without a call, for that long; get() does not know it."""
     cache, calls = make(negative_ttl=1), []
@@ -359,6 +360,7 @@ def test_a_tier_that_is_down_is_a_miss(make: Make, disk: SmallTier, redis: Small
 # ---- values ----
 
 
+@pytest.mark.parametrize("make", ["object"], indirect=True)
 def test_what_has_no_bytes_stays_in_memory(make: Make, disk: SmallTier) -> None:
     """Counted, and what lay there before is gone; strict says where it is."""
     cache = make(disk=disk)
@@ -375,6 +377,7 @@ def test_what_has_no_bytes_stays_in_memory(make: Make, disk: SmallTier) -> None:
         make(disk=disk, strict=True).set("k", {"deep": [object()]})
 
 
+@pytest.mark.parametrize("make", ["object"], indirect=True)
 def test_a_recursive_value(make: Make, disk: SmallTier) -> None:
     """It stays in memory."""
     value: list[Any] = [1]

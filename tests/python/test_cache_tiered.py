@@ -18,16 +18,16 @@ from support_cache import SmallTier, Still, counting
 from support_redis import RedisServer, until
 
 
-@pytest.fixture(params=["memory", "disk", "redis", "both"])
+@pytest.fixture(params=["memory", "disk", "redis", "both", "bytes", "bytes over disk"])
 def cache(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[libperf.TieredCache]:
     tiers: dict[str, Any] = {}
     server = None
-    if request.param in ("disk", "both"):
+    if request.param in ("disk", "both", "bytes over disk"):
         tiers["disk"] = tmp_path / "cache"
     if request.param in ("redis", "both"):
         server = RedisServer(tmp_path)
         tiers["redis"] = server.url
-    with libperf.TieredCache(**tiers) as cache:
+    with libperf.TieredCache(**tiers, form="bytes" if "bytes" in request.param else "object") as cache:
         yield cache
     if server is not None:
         server.kill()

@@ -95,11 +95,13 @@ class Flow:
         self._recheck = memory_ttl if any(tier.name == "redis" for tier in tiers) else None
         self.namespace_label = label_of_namespace(namespace)
         self._scope_labels: tuple[int, ...] = () if scope is None else (label_of_scope(namespace, scope),)
+        self._canonical = bool(tiers) or memory.encoded  # keys need a canonical form
         self.epoch = 0  # how often something was invalidated, here or elsewhere
         self.skews_ms = [tier.skew_ms for tier in tiers]
         self._ahead_ms = SKEW_MS + max(self.skews_ms, default=0)  # what follows an invalidation is begun that late
         self._last_ms = 0  # the last invalidation's time: nothing begun later has an earlier one
         self._latest_ms = 0  # of all that was begun, as far as we know: it is older than an invalidation now
+        self._deleting: set[bytes] = set()  # what lies in tiers under these digests is not to be had any more
         self._lock = threading.RLock()
         self._stores = {getattr(tier, "path", id(tier)) for tier in tiers}
         if tiers:
@@ -122,8 +124,8 @@ class Flow:
 
     def place(self, key: object, scope: Any) -> Any:
         if scope is None or (type(scope) is type(self.scope) and scope == self.scope):
-            return place_of(key, self.namespace, self.scope, alone=True, shared=bool(self.tiers))
-        return place_of(key, self.namespace, scope, alone=False, shared=bool(self.tiers))
+            return place_of(key, self.namespace, self.scope, alone=True, shared=self._canonical)
+        return place_of(key, self.namespace, scope, alone=False, shared=self._canonical)
 
     # ---- memory ----
 
@@ -172,7 +174,7 @@ class Flow:
 
     def _keep(self, entry: Entry) -> None:
         memory, weight = self.memory, 1
-        if memory.max_weight:
+        if memory.max_weight and not memory.encoded:
             weight = ENTRY_BYTES + weigh(entry.key) + weigh(entry.value)
         memory.put(entry, weight, float(entry.life.compute_ns))
 
@@ -205,6 +207,8 @@ class Flow:
 
     def promote(self, ask: Ask, entry: bytes, epoch: int) -> Entry | None:
         """An entry of a shared tier, into memory, with the time that it has left."""
+        if self._deleting and ask.full.digest in self._deleting:
+            return None
         found = self.values.unpack(entry)
         if found is None:
             self.counts.add("errors")
@@ -365,18 +369,21 @@ class Flow:
             )
         except (TypeError, ValueError, RecursionError):  # no form as bytes: it stays in memory
             self.counts.add("unstorable")
-            background.submit(lambda: self._delete_in_tiers(ask.full))  # what lies there is older
+            self._deleting.add(ask.full.digest)  # what lies there is older
+            background.submit(lambda: self._delete_in_tiers(ask.full))
             if self.strict:
                 raise
             return
         for tier in self.tiers:
             tier.put(ask.full, packed)
+        self._deleting.discard(ask.full.digest)
         self.tell_siblings(ask.full)
 
     def _delete_in_tiers(self, key: Key) -> None:
         for tier in self.tiers:
             with self.waiting(tier):
                 tier.delete([key])
+        self._deleting.discard(key.digest)
         self.tell_siblings(key)
 
     def tell_siblings(self, key: Key) -> None:

@@ -9,7 +9,7 @@ import os
 import sys
 import threading
 import weakref
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from .. import _memory
@@ -59,6 +59,8 @@ os.register_at_fork(after_in_child=_after_fork)
 class Memory:
     """At most `max_entries` entries, of at most `max_weight` bytes together (0: no such bound). Threads: any."""
 
+    encoded = False  # whether values are kept as bytes, and keys are found by their canonical form
+
     def __init__(
         self,
         max_entries: int,
@@ -68,12 +70,13 @@ class Memory:
         *,
         series: tuple[int, int] = (0, 0),
         in_c: bool | None = None,
+        make_table: Callable[..., Any] | None = None,
     ) -> None:
         self.max_entries = max_entries
         self.max_weight = max_weight
         kind: Any = _memory if (_in_c() if in_c is None else in_c) else python_table
         self.entry: type[Entry] = kind.Entry
-        self.table: Table = kind.Table(
+        self.table: Table = (make_table or kind.Table)(
             max_entries,
             max_weight,
             policy,

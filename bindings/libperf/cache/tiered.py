@@ -32,6 +32,8 @@ POLICIES = {
     "s3fifo": lib.PERF_POLICY_S3FIFO,
 }
 
+FORMS = ("object", "bytes")
+
 
 class _Default:
     """As the cache was told."""
@@ -62,6 +64,11 @@ class TieredCache(Front):
                      0: never (XFetch; at 1 within a few times what computing takes)
     copy:            what callers get of values in memory: "shallow" (default) copies of dicts, lists and sets, "deep"
                      copies, or "none": the very objects
+    form:            of values in memory. "object" (default): the very objects. "bytes": encoded, as in shared tiers; so
+                     `max_bytes` (64 KiB or more) is exact, of all that is held, memory that is not needed goes back to
+                     the system, and a hit takes microseconds, for it decodes the value anew: `copy` does not apply.
+                     Only what the codec knows is kept, the rest is counted ("unstorable"), or an error with strict;
+                     keys need a canonical form. Not with negative_ttl
     namespace:       keys of caches with different namespaces never meet
     scope:           whose values these are: a tenant's id, "public"; part of every key. Also per call
     strict:          raise UnencodableError (a TypeError) when a value cannot be stored in a shared tier; otherwise it is
@@ -97,6 +104,7 @@ class TieredCache(Front):
         jitter: float = 0.05,
         beta: float = 1.0,
         copy: str = "shallow",
+        form: str = "object",
         namespace: str = "default",
         scope: Any = None,
         name: str | None = None,
@@ -109,6 +117,8 @@ class TieredCache(Front):
     ) -> None:
         if policy not in POLICIES:
             raise InvalidError(f"policy={policy!r}: use one of {', '.join(map(repr, POLICIES))}")
+        if form not in FORMS:
+            raise InvalidError(f"form={form!r}: use one of {', '.join(map(repr, FORMS))}")
         if not isinstance(namespace, str):
             raise InvalidError(f"namespace={namespace!r} is not a str")
         entries = MAX_ENTRIES if local_max_size is None else local_max_size
@@ -122,14 +132,37 @@ class TieredCache(Front):
         series = counts.number(Kind.COUNTER, "memory.hits"), counts.number(Kind.COUNTER, "memory.misses")
         self._closed = False
         self._owned: list[Tier] = []
+        if form == "bytes":
+            from .bytes_table import check_bytes
+
+            check_bytes(max_bytes, weight, negative_ttl)
         tiers = self._open_tiers(disk, redis)
+        values = _values(tiers, compression_threshold) if tiers or form == "bytes" else None
+        memory: Memory
+        if form == "object" or values is None:
+            memory = Memory(entries, weight, clock, POLICIES[policy], series=series)
+        else:
+            from .bytes_table import BytesMemory
+
+            memory = BytesMemory(
+                entries,
+                weight,
+                clock,
+                POLICIES[policy],
+                series=series,
+                refused=None if tiers else _unstorable(counts, strict),  # tiers refuse it as well
+                values=values,
+                lifetime=lifetime,
+                namespace=namespace,
+                scope=scope,
+            )
         self._flow = Flow(
             namespace=namespace,
             scope=scope,
-            memory=Memory(entries, weight, clock, POLICIES[policy], series=series),
+            memory=memory,
             counts=counts,
             tiers=tiers,
-            values=_values(tiers, compression_threshold),
+            values=values,
             lifetime=lifetime,
             copy=copy,
             strict=strict,
@@ -410,10 +443,8 @@ class TieredCache(Front):
         return f"<TieredCache {self.name!r} ({tiers}), {len(self)} entries in memory>"
 
 
-def _values(tiers: tuple[Tier, ...], threshold: int | None) -> Values | None:
+def _values(tiers: tuple[Tier, ...], threshold: int | None) -> Values:
     """How values become entries; dictionaries lie in every tier."""
-    if not tiers:
-        return None
 
     def find(id: int) -> bytes | None:
         if running_loop() is None:
@@ -436,6 +467,15 @@ def _values(tiers: tuple[Tier, ...], threshold: int | None) -> Values | None:
 
     values = Values(threshold, find_dictionary=find, keep_dictionary=keep)
     return values
+
+
+def _unstorable(counts: Counts, strict: bool) -> Callable[[BaseException], None]:
+    def refused(error: BaseException) -> None:
+        counts.add("unstorable")
+        if strict:
+            raise error
+
+    return refused
 
 
 def _finish(memory: Memory, tiers: list[Tier]) -> None:

@@ -93,11 +93,14 @@ class Values:
             len(raw),
         )
 
-    def unpack(self, entry: bytes) -> Found | None:
+    def unpack(self, entry: bytes, key: bytes | None = None) -> Found | None:
         """What is in an entry; None: damaged, of another version, of an unknown type, or compressed with a dictionary
-        that cannot be had. All of these are misses, and counted."""
+        that cannot be had. All of these are misses, and counted.
+
+        key:  whose entry it is, `full`; that of another one is damaged
+        """
         parts = entry_unpack(entry)
-        if parts is None:
+        if parts is None or (key is not None and parts[10] != key):
             self.damaged += 1
             return None
         created_ms, fresh_ms, expires_ms, compute_us, labels, flags, method, dictionary, raw_size, begin, _ = parts
