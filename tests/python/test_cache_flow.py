@@ -79,6 +79,30 @@ def test_promotion_carries_the_time_that_is_left(make: Make, clock: Still, disk:
     assert cache.get("k") is None
 
 
+@pytest.mark.parametrize("verb", ["get", "get_many", "get_or_set", "aget", "aget_many", "aget_or_set"])
+def test_what_is_set_while_a_tier_answers_is_not_overwritten(make: Make, disk: SmallTier, verb: str) -> None:
+    """The answer is older than what was set before it arrived: a process reads what it wrote."""
+    make(disk=disk).set("k", "old")
+    cache = make(disk=disk)
+    asked = disk.get
+
+    def answer_late(key: Any) -> bytes | None:
+        entry = asked(key)
+        cache.set("k", "new")
+        return entry
+
+    disk.get = answer_late  # type: ignore[method-assign]
+    key: Any = ["k"] if verb.endswith("many") else "k"
+    call = getattr(cache, verb)
+    arguments = (key, lambda: "computed") if verb.endswith("set") else (key,)
+    if verb.startswith("a"):
+        asyncio.run(call(*arguments))
+    else:
+        call(*arguments)
+    disk.get = asked  # type: ignore[method-assign]
+    assert cache.get("k") == "new"
+
+
 def test_soft_and_hard_times_travel(make: Make, clock: Still, disk: SmallTier) -> None:
     """A promoted value is stale when it would have been, and gone when it would have been."""
     settings = {"disk": disk, "ttl": 100, "stale_ttl": 50, "beta": 0}

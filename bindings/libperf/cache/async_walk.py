@@ -35,7 +35,7 @@ async def afind_many(flow: Flow, asks: list[Ask]) -> list[Any]:
     if flow.tiers:
         flow.watch()
     found = [flow.look(ask) for ask in asks]
-    epoch = flow.epoch
+    stamps = [flow.stamp(ask) for ask in asks]
     for number, tier in enumerate(flow.tiers):
         missing = [place for place, entry in enumerate(found) if entry is None]
         if not missing:
@@ -44,7 +44,7 @@ async def afind_many(flow: Flow, asks: list[Ask]) -> list[Any]:
         with flow.waiting(tier):
             entries = await tier.aget_many([asks[place].full for place in missing])
         for place, entry in zip(missing, entries, strict=True):
-            found[place] = flow.fetched(asks[place], number, entry, start_ns, epoch)
+            found[place] = flow.fetched(asks[place], number, entry, start_ns, stamps[place])
     return [MISSING if entry is None else flow.give(entry) for entry in found]
 
 
@@ -111,7 +111,7 @@ async def _renew(flow: Flow, ask: Ask, factory: Factory, entry: Entry, flight: F
 
 
 async def _fetch(flow: Flow, ask: Ask, counted: bool = True) -> Entry | None:
-    epoch = flow.epoch
+    stamp = flow.stamp(ask)
     for number, tier in enumerate(flow.tiers):
         start_ns = flow.clock.monotonic_ns()
         if waits.watcher is None:
@@ -119,7 +119,7 @@ async def _fetch(flow: Flow, ask: Ask, counted: bool = True) -> Entry | None:
         else:
             with flow.waiting(tier):
                 entry = await tier.aget(ask.full)
-        found = flow.fetched(ask, number, entry, start_ns, epoch, counted)
+        found = flow.fetched(ask, number, entry, start_ns, stamp, counted)
         if found is not None:
             return found
     return None

@@ -27,6 +27,7 @@ from .tier import Tier
 
 __all__ = ["MISSING", "Ask", "Failure", "Flow"]
 
+STORED = 256  # counts of stores: two keys may share one, then a copy in memory is not made, once
 FOREVER_MS = 2**64 - 1
 # Beside a computing that takes less, asking other processes first would cost more than computing twice.
 LEASE_FROM_NS = 5_000_000
@@ -97,6 +98,7 @@ class Flow:
         self._scope_labels: tuple[int, ...] = () if scope is None else (label_of_scope(namespace, scope),)
         self._canonical = bool(tiers) or memory.encoded  # keys need a canonical form
         self.epoch = 0  # how often something was invalidated, here or elsewhere
+        self._stored = [0] * STORED  # how often something was stored, by the hashes of places
         self.skews_ms = [tier.skew_ms for tier in tiers]
         self._ahead_ms = SKEW_MS + max(self.skews_ms, default=0)  # what follows an invalidation is begun that late
         self._last_ms = 0  # the last invalidation's time: nothing begun later has an earlier one
@@ -205,7 +207,11 @@ class Flow:
                 self.epoch += 1
                 self.memory.remove_digests(changed)
 
-    def promote(self, ask: Ask, entry: bytes, epoch: int) -> Entry | None:
+    def stamp(self, ask: Ask) -> tuple[int, int]:
+        """Changes when something is invalidated, or stored under this key: what a tier was asked for before is old."""
+        return self.epoch, self._stored[hash(ask.place) % STORED]
+
+    def promote(self, ask: Ask, entry: bytes, stamp: tuple[int, int]) -> Entry | None:
         """An entry of a shared tier, into memory, with the time that it has left."""
         if self._deleting and ask.full.digest in self._deleting:
             return None
@@ -236,15 +242,15 @@ class Flow:
             recheck_ns=FOREVER if self._recheck is None else later(now_ns, self._recheck),
         )
         promoted = self._entry(ask, found.value, life)
-        if epoch == self.epoch:
+        if stamp == self.stamp(ask):
             self._keep(promoted)
-            if epoch != self.epoch:  # invalidated in between
+            if stamp != self.stamp(ask):  # in between
                 self.memory.remove(ask.place)
         return promoted
 
     def fetch(self, ask: Ask, counted: bool = True) -> Entry | None:
         """From disk, or from Redis: something that may be given out."""
-        epoch = self.epoch
+        stamp = self.stamp(ask)
         for number, tier in enumerate(self.tiers):
             start_ns = self.clock.monotonic_ns()
             if waits.watcher is None:
@@ -252,23 +258,23 @@ class Flow:
             else:
                 with self.waiting(tier):
                     entry = tier.get(ask.full)
-            found = self.fetched(ask, number, entry, start_ns, epoch, counted)
+            found = self.fetched(ask, number, entry, start_ns, stamp, counted)
             if found is not None:
                 return found
         return None
 
     def fetched(
-        self, ask: Ask, number: int, entry: bytes | None, start_ns: int, epoch: int, counted: bool = True
+        self, ask: Ask, number: int, entry: bytes | None, start_ns: int, stamp: tuple[int, int], counted: bool = True
     ) -> Entry | None:
         """What a tier answered, as an entry in memory and in the tiers before it."""
         name = self.tiers[number].name
-        promoted = None if entry is None else self.promote(ask, entry, epoch)
+        promoted = None if entry is None else self.promote(ask, entry, stamp)
         if promoted is not None and self.clock.monotonic_ns() >= promoted.life.stale_ns:
             promoted = None  # a spare one at best
         if counted:
             self.counts.time(f"{name}.get", self.clock.monotonic_ns() - start_ns)
             self.counts.add(f"{name}.misses" if promoted is None else f"{name}.hits")
-        if promoted is not None and entry is not None and epoch == self.epoch:
+        if promoted is not None and entry is not None and stamp == self.stamp(ask):
             for nearer in self.tiers[:number]:
                 nearer.put(ask.full, entry)
         return promoted
@@ -343,6 +349,8 @@ class Flow:
         entry = self._entry(ask, value, life)
         if flight is not None and flight.dropped:
             return entry
+        if self.tiers:
+            self._stored[hash(ask.place) % STORED] += 1  # before it is there: who promotes meanwhile looks again
         self._keep(entry)
         if self.tiers:
             self._write(ask, value, life, now_ns)

@@ -37,7 +37,7 @@ def find_many(flow: Flow, asks: list[Ask]) -> list[Any]:
     if flow.tiers:
         flow.watch()
     found = [flow.look(ask) for ask in asks]
-    epoch = flow.epoch
+    stamps = [flow.stamp(ask) for ask in asks]
     for number, tier in enumerate(flow.tiers):
         missing = [place for place, entry in enumerate(found) if entry is None]
         if not missing:
@@ -46,7 +46,7 @@ def find_many(flow: Flow, asks: list[Ask]) -> list[Any]:
         with flow.waiting(tier):
             entries = tier.get_many([asks[place].full for place in missing])
         for place, entry in zip(missing, entries, strict=True):
-            found[place] = flow.fetched(asks[place], number, entry, start_ns, epoch)
+            found[place] = flow.fetched(asks[place], number, entry, start_ns, stamps[place])
     return [MISSING if entry is None else flow.give(entry) for entry in found]
 
 
