@@ -330,9 +330,12 @@ def test_make_and_cmake() -> None:
 
 
 def test_environment_variables() -> None:
-    """The README's settings are those that the core reads."""
-    sources = [path.read_text() for path in ROOT.glob("libperf/src/**/*.c")]
-    read = {name for text in sources for name in re.findall(r'(?:getenv|environment)\(\s*"(LIBPERF_\w+)"', text)}
+    """The README's settings are those that the core reads, and the cache."""
+    sources = [
+        path.read_text() for path in (*ROOT.glob("libperf/src/**/*.c"), *ROOT.glob("bindings/libperf/cache/*.py"))
+    ]
+    given = re.compile(r'(?:getenv\(|environment\(|environ\.get\(|environ\[)\s*"(LIBPERF_\w+)"')
+    read = {name for text in sources for name in given.findall(text)}
     table = {name for name in re.findall(r"^\|[^|]+\| `(LIBPERF_[A-Z_]+)", README.read_text(), re.MULTILINE)}
     assert table == read
 
