@@ -79,7 +79,8 @@ def test_nothing_keeps_a_reference() -> None:
 
 
 def test_memory_stays_where_it_is() -> None:
-    """Ten thousand values, keys and errors, and not a byte more than before."""
+    """Nine thousand values, keys and errors leave nothing behind. The interpreter's own free lists move by some
+    kilobytes, however many rounds there are; one object of the smallest kind a round would be 144,000 bytes."""
     value = {"messages": [{"role": "user", "content": "x" * 300, "n": 2**80}] * 5, "é": {1.5, 2.5}}
     raw = encode(value)
 
@@ -100,7 +101,7 @@ def test_memory_stays_where_it_is() -> None:
         for _ in range(9):
             work()
         gc.collect()
-        assert tracemalloc.get_traced_memory()[0] - before < 4096
+        assert tracemalloc.get_traced_memory()[0] - before < 9000 * 16 / 4
     finally:
         tracemalloc.stop()
 
