@@ -313,7 +313,7 @@ def test_a_held_gil_gives_no_turn_on_disk(other: Other, tmp_path: Path) -> None:
         "perf_disk_label_ms": lambda: lib.perf_disk_label_ms(disk, 1),
         "perf_disk_changes": lambda: lib.perf_disk_changes(disk, cursor, ffi.NULL, 0),
         "perf_disk_change_word": lambda: lib.perf_disk_change_word(disk),
-        "perf_disk_stats_get": lambda: lib.perf_disk_stats_get(disk, stats),
+        "perf_disk_stats_now": lambda: lib.perf_disk_stats_now(disk, stats),
     }
     given = {case: turns_during(other, call, 2000) for case, call in calls.items()}
     lib.perf_disk_close_blocking(disk)

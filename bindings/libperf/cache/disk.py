@@ -89,7 +89,7 @@ class DiskTier(Folder):
 
     def invalidate(self, labels: Sequence[int], now_ms: int) -> None:
         """On the medium when it returns."""
-        if self._disk_is_ours():
+        if self._is_open():
             lib.perf_disk_invalidate_blocking(self._disk, labels, len(labels), now_ms)
 
     async def ainvalidate(self, labels: Sequence[int], now_ms: int) -> None:
@@ -106,8 +106,8 @@ class DiskTier(Folder):
     def lease(self, key: Key, seconds: float) -> DiskLease | None:
         """None: another process computes it."""
         token = ffi.new("uint64_t *")
-        code = _CLOSED = lib.PERF_ERR_CLOSED
-        if self._disk_is_ours():
+        code = lib.PERF_ERR_CLOSED
+        if self._is_open():
             now_ms = time_ns() // 1_000_000
             code = lib.perf_disk_lease_blocking(
                 self._disk, key.digest, now_ms, milliseconds(seconds), _LEASE_WAIT_MS, token
@@ -132,7 +132,7 @@ class DiskTier(Folder):
         return bytes(ffi.unpack(buffer, size)) if found == size else None
 
     def put_dictionary(self, id: int, bytes_: bytes) -> None:
-        if self._disk_is_ours():
+        if self._is_open():
             lib.perf_disk_put_dictionary_blocking(self._disk, id, bytes_, len(bytes_), milliseconds(10))
 
     # ---- what others change ----

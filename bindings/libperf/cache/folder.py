@@ -59,27 +59,27 @@ class Folder(Handle):
         # the entry that has exactly this key and is valid now, or None
         self.read = Reader(int(ffi.cast("uintptr_t", out[0])), self._pointer, self._read_closed)
 
-    def _revived(self) -> bool:
-        """In the child of a fork, open the folder again."""
+    def _is_open(self) -> bool:
+        """Whether it can be used; in the child of a fork it is opened again."""
         return not self._stopped and lib.perf_disk_reopen_blocking(self._disk) == lib.PERF_OK
 
     # ---- entries ----
 
     def _read_closed(self, key: Key) -> bytes | None:
         """A read that found the disk closed."""
-        return self.read(key) if self._revived() else None
+        return self.read(key) if self._is_open() else None
 
     def write(self, key: Key, entry: bytes) -> int:
         """Queue an entry. The C core's error code: it is counted there."""
         code: int = lib.perf_disk_put(self._disk, key.digest, entry, len(entry))
-        if code == _CLOSED and self._revived():
+        if code == _CLOSED and self._is_open():
             code = lib.perf_disk_put(self._disk, key.digest, entry, len(entry))
         return code
 
     def write_through(self, key: Key, entry: bytes, timeout: float | None = None) -> None:
         """The same, and wait until it is written. Raises what kept it from that."""
         code = lib.PERF_ERR_CLOSED
-        if self._disk_is_ours():
+        if self._is_open():
             code = lib.perf_disk_put_blocking(self._disk, key.digest, entry, len(entry), milliseconds(timeout))
         if code in (lib.PERF_ERR_FULL, lib.PERF_ERR_RANGE):
             raise FullError(
@@ -89,14 +89,14 @@ class Folder(Handle):
 
     def remove(self, key: Key) -> int:
         code: int = lib.perf_disk_delete(self._disk, key.digest)
-        if code == _CLOSED and self._revived():
+        if code == _CLOSED and self._is_open():
             code = lib.perf_disk_delete(self._disk, key.digest)
         return code
 
     def entries(self) -> Iterator[bytes]:
         """All that are valid now; those written meanwhile may be among them."""
         digest, size = ffi.new("uint8_t[16]"), _SMALL
-        while self._disk_is_ours():
+        while self._is_open():
             buffer = ffi.new("char[]", size)
             found = lib.perf_disk_next_blocking(self._disk, digest, buffer, size, time_ns() // 1_000_000)
             if found < 0:
@@ -104,9 +104,6 @@ class Folder(Handle):
             if found <= size:
                 yield ffi.unpack(buffer, found)
             size = max(size, found)
-
-    def _disk_is_ours(self) -> bool:
-        return not self._stopped and (lib.perf_disk_reopen_blocking(self._disk) == lib.PERF_OK)
 
     # ---- all of it ----
 
@@ -118,7 +115,7 @@ class Folder(Handle):
 
     def stats(self) -> dict[str, float]:
         out = ffi.new("perf_disk_stats *")
-        lib.perf_disk_stats_get(self._disk, out)  # zeros when it is closed
+        lib.perf_disk_stats_now(self._disk, out)  # zeros when it is closed
         found: dict[str, float] = {name: getattr(out, name) for name in dir(out)}
         # one word for a thing, in every tier
         for name, common in (("evicted", "evictions"), ("used_bytes", "bytes"), ("corrupt", "errors")):

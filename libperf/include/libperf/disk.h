@@ -208,7 +208,7 @@ PERF_API int64_t perf_disk_dictionary(perf_disk *disk, uint32_t id, void *out,
 /* ---- the end ---- */
 
 /** What was counted.  Errors: PERF_ERR_INVALID, PERF_ERR_CLOSED. */
-PERF_API perf_err perf_disk_stats_get(const perf_disk *disk,
+PERF_API perf_err perf_disk_stats_now(const perf_disk *disk,
                                       perf_disk_stats *out);
 
 /** Write what is queued, then close. Calls that come later, and those that

@@ -503,7 +503,7 @@ START_TEST(test_wrong_arguments)
     ck_assert_int_eq(perf_disk_put_dictionary_blocking(disk, 1, NULL, 1, 1),
                      PERF_ERR_INVALID);
     ck_assert_int_eq(perf_disk_dictionary(disk, 1, NULL, 1), PERF_ERR_INVALID);
-    ck_assert_int_eq(perf_disk_stats_get(disk, NULL), PERF_ERR_INVALID);
+    ck_assert_int_eq(perf_disk_stats_now(disk, NULL), PERF_ERR_INVALID);
     ck_assert_int_eq(perf_disk_reopen_blocking(NULL), PERF_ERR_INVALID);
     ck_assert_int_eq(perf_disk_reopen_blocking(disk), PERF_OK);
     perf_disk_stop_blocking(NULL);
@@ -542,7 +542,7 @@ START_TEST(test_stopped_disk_answers_closed)
     ck_assert_int_eq(perf_disk_put_dictionary_blocking(disk, 1, "k", 1, 1),
                      PERF_ERR_CLOSED);
     ck_assert_int_eq(perf_disk_dictionary(disk, 1, NULL, 0), PERF_ERR_CLOSED);
-    ck_assert_int_eq(perf_disk_stats_get(disk, &stats), PERF_ERR_CLOSED);
+    ck_assert_int_eq(perf_disk_stats_now(disk, &stats), PERF_ERR_CLOSED);
     ck_assert_int_eq(perf_disk_reopen_blocking(disk), PERF_ERR_CLOSED);
     ck_assert_ptr_null(perf_disk_change_word(disk));
     ck_assert_uint_eq(perf_disk_label_ms(disk, 1), 0);

@@ -146,7 +146,7 @@ perf_disk_stats
 kit_stats(perf_disk *disk)
 {
     perf_disk_stats stats;
-    if (perf_disk_stats_get(disk, &stats))
+    if (perf_disk_stats_now(disk, &stats))
         abort();
     return stats;
 }

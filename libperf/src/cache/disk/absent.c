@@ -70,7 +70,7 @@ ABSENT(perf_err, perf_disk_put_dictionary_blocking, PERF_ERR_UNSUPPORTED,
        uint64_t timeout_ms)
 ABSENT(int64_t, perf_disk_dictionary, PERF_ERR_UNSUPPORTED, perf_disk *disk,
        uint32_t id, void *out, size_t capacity)
-ABSENT(perf_err, perf_disk_stats_get, PERF_ERR_UNSUPPORTED,
+ABSENT(perf_err, perf_disk_stats_now, PERF_ERR_UNSUPPORTED,
        const perf_disk *disk, perf_disk_stats *out)
 // clang-format on
 

@@ -188,7 +188,7 @@ add_slots(const perfi_database *d, perf_disk_stats *out)
 }
 
 perf_err
-perf_disk_stats_get(const perf_disk *disk, perf_disk_stats *out)
+perf_disk_stats_now(const perf_disk *disk, perf_disk_stats *out)
 {
     if (!disk || !out)
         return PERF_ERR_INVALID;
