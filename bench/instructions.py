@@ -21,7 +21,7 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 BOUNDS = HERE / "instructions.json"
 FEW, MANY = 20_000, 120_000
-OPERATIONS = ("cache/get", "cache/set", "histogram/record", "metric/record", "span/begin_end")
+OPERATIONS = ("batch_queue/item", "cache/get", "cache/set", "histogram/record", "metric/record", "span/begin_end")
 
 EPILOG = """\
 exit status: 0 within the bounds; 1 above one; 2 valgrind or the program is missing

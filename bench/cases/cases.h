@@ -6,6 +6,7 @@
 /** What no span can do without: two reads of the clock that hot paths use. */
 #define TWO_READS "clock/two_reads"
 
+void add_batcher_cases(void);
 void add_cache_cases(void);
 void add_clock_cases(void);
 void add_histogram_cases(void);

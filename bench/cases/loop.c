@@ -2,6 +2,7 @@
  *
  * For programs that count instead of time: run it with two counts, and the
  * difference is the operation's own (instructions.py). */
+#include <libperf/batch_queue.h>
 #include <libperf/cache.h>
 #include <libperf/histogram.h>
 #include <libperf/metric.h>
@@ -79,6 +80,29 @@ cache_set(uint64_t count)
     perf_cache_destroy(cache);
 }
 
+/* Batches of 32, in virtual time; nothing takes the same time twice. */
+static void
+batch_queue(uint64_t count)
+{
+    static perf_batch_item items[32];
+    perf_batch_config config;
+    perf_batch_config_init(&config);
+    config.max_items = 32;
+    perf_batch_queue *queue;
+    if (perf_batch_queue_create(&config, &queue))
+        exit(EXIT_FAILURE);
+    uint64_t now_ns = 0;
+    perf_batch batch;
+    for (uint64_t i = 0; i < count; i++) {
+        items[i % 32] = (perf_batch_item){.priority = PERF_PRIORITY_NORMAL};
+        perf_batch_queue_submit_at(queue, &items[i % 32], now_ns += 50);
+        if (i % 32 == 31 && perf_batch_queue_take_at(queue, &batch, now_ns))
+            perf_batch_queue_done_at(queue, &batch, PERF_BATCH_OK, 0,
+                                     now_ns += 1000 + i % 7);
+    }
+    perf_batch_queue_destroy(queue);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -86,9 +110,9 @@ main(int argc, char **argv)
         const char *name;
         void (*run)(uint64_t count);
     } operations[] = {
-        {"cache/get", cache_get},     {"cache/set", cache_set},
-        {"histogram/record", record}, {"metric/record", metric},
-        {"span/begin_end", span},
+        {"batch_queue/item", batch_queue}, {"cache/get", cache_get},
+        {"cache/set", cache_set},          {"histogram/record", record},
+        {"metric/record", metric},         {"span/begin_end", span},
     };
     for (size_t i = 0; i < sizeof operations / sizeof *operations; i++)
         if (argc == 3 && strcmp(argv[1], operations[i].name) == 0) {

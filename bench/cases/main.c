@@ -4,6 +4,7 @@
 int
 main(int argc, char **argv)
 {
+    add_batcher_cases();
     add_cache_cases();
     add_clock_cases();
     add_histogram_cases();
