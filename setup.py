@@ -18,7 +18,7 @@ BASE = (ROOT / "libperf/include/libperf/base.h").read_text()
 VERSION = re.search(r'#define PERF_VERSION "(.+)"', BASE)[1]
 CORE = "libperfcore.dylib" if sys.platform == "darwin" else "libperfcore.so"
 ORIGIN = "@loader_path" if sys.platform == "darwin" else "$ORIGIN"
-INCLUDE = ["libperf/include", "profiler/include"]
+INCLUDE = ["libperf/include", "batcher/include", "profiler/include"]
 
 
 class BuildExt(build_ext):
@@ -99,6 +99,11 @@ setup(
         extension("_codec", "encode", "decode", "error", "weigh", "entry", "compressor", "fingerprint"),
         extension("_disk"),
         extension("_memory", "change", "entry", "front", "set"),
+        extension(
+            "_batcher",
+            *("await", "batch", "calls", "deliver", "finish", "future", "post", "queue", "results", "seen", "series"),
+            *("submit", "wait"),
+        ),
     ],
     cmdclass={"build_ext": BuildExt, "build_py": BuildPy},
 )

@@ -29,6 +29,16 @@ from .tracing import trace
 if TYPE_CHECKING:
     from .analysis import Analysis
     from .answers.semantic import SemanticCache
+    from .batcher import (
+        BatcherClosed,
+        BatchError,
+        BatchProcessor,
+        DeadlineExceeded,
+        ItemShed,
+        Priority,
+        QueueFull,
+        batched,
+    )
     from .bottlenecks import Bottleneck
     from .cache import TieredCache, cached
     from .changes import what_if
@@ -44,19 +54,26 @@ __version__: str = _ffi.string(_lib.perf_version()).decode()
 
 __all__ = [
     "Analysis",
+    "BatchError",
+    "BatchProcessor",
+    "BatcherClosed",
     "Bottleneck",
     "BottleneckDetector",
     "BoundedSemaphore",
     "ContextExecutor",
     "Counter",
+    "DeadlineExceeded",
     "Gauge",
     "Histogram",
+    "ItemShed",
     "Kind",
     "Lock",
     "PerfError",
     "PerformanceMonitor",
+    "Priority",
     "Profiler",
     "Queue",
+    "QueueFull",
     "Reader",
     "Report",
     "SemanticCache",
@@ -65,6 +82,7 @@ __all__ = [
     "Span",
     "TieredCache",
     "Timing",
+    "batched",
     "cached",
     "configure",
     "current_span",
@@ -86,25 +104,35 @@ __all__ = [
 # What a traced program does not need is imported when it is asked for.
 _LATER = {
     "Analysis": "analysis",
+    "BatchError": "batcher.errors",
+    "BatchProcessor": "batcher.processor",
+    "BatcherClosed": "batcher.errors",
     "Bottleneck": "bottlenecks",
     "BottleneckDetector": "detector",
     "BoundedSemaphore": "resources",
     "ContextExecutor": "executor",
+    "DeadlineExceeded": "batcher.errors",
+    "ItemShed": "batcher.errors",
     "Lock": "resources",
     "PerformanceMonitor": "monitor",
+    "Priority": "batcher.priority",
     "Profiler": "profiler",
     "Queue": "resources",
+    "QueueFull": "batcher.errors",
     "Reader": "reader",
     "Report": "reporting",
     "Semaphore": "resources",
     "SemanticCache": "answers.semantic",
     "TieredCache": "cache.tiered",
+    "batched": "batcher.decorator",
     "cached": "cache.decorator",
     "report": "reporting",
     "snapshot": "reporting",
     "what_if": "changes",
 }
-_PARTS = frozenset({"bg", "cache", "langchain", "langgraph", "openai", "testing"})  # modules, imported when asked for
+_PARTS = frozenset(
+    {"batcher", "bg", "cache", "langchain", "langgraph", "openai", "testing"}
+)  # modules, imported when asked for
 
 
 def __getattr__(name: str) -> Any:

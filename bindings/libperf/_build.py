@@ -12,7 +12,7 @@ from pathlib import Path
 from cffi import FFI
 
 ROOT = Path(__file__).resolve().parents[2]
-INCLUDE = [ROOT / "libperf/include", ROOT / "profiler/include"]
+INCLUDE = [ROOT / folder / "include" for folder in ("libperf", "batcher", "profiler")]
 HEADERS = sorted(header.name for folder in INCLUDE for header in (folder / "libperf").glob("*.h"))
 SOURCE = "".join(f"#include <libperf/{name}>\n" for name in HEADERS)
 

@@ -21,6 +21,7 @@ R = TypeVar("R")
 NO_SPAN: Any = ffi.new("perf_span *")[0]
 
 _current: ContextVar[Any] = ContextVar("libperf_span", default=NO_SPAN)
+current_span_variable = _current  # for C, which reads it itself
 get_current: Callable[[], Any] = _current.get
 set_current: Callable[[Any], Any] = _current.set
 # The same where no span begins or ends at that moment; a profiler replaces it, to know whose time it was until then.

@@ -16,7 +16,11 @@ def task_id() -> int:
         return 0
     loop = asyncio._get_running_loop()
     task = loop and current_task(loop)
-    return (id(task) >> 4) & 0xFFFFFFFF if task else 0
+    return number_of(task) if task else 0
+
+
+def number_of(task: object) -> int:
+    return (id(task) >> 4) & 0xFFFFFFFF
 
 
 def begin_in_task(number: int, parent: Any) -> Any:

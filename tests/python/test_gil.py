@@ -22,7 +22,7 @@ from libperf.drain import Drain
 from libperf.reader import Reader
 
 ROOT = Path(__file__).parents[2]
-HEADERS = [*ROOT.glob("libperf/include/libperf/*.h"), *ROOT.glob("profiler/include/libperf/*.h")]
+HEADERS = [h for part in ("libperf", "batcher", "profiler") for h in ROOT.glob(f"{part}/include/libperf/*.h")]
 FUNCTIONS = sorted(name for name in dir(lib) if callable(getattr(lib, name)))
 BLOCKING = {name for name in FUNCTIONS if name.endswith("_blocking")}
 
@@ -189,6 +189,79 @@ def policy_cases() -> dict[str, Callable[[], Any]]:
     }
 
 
+def batch_cases() -> dict[str, Callable[[], Any]]:
+    """A queue of batches: an item goes in, out in a batch, and comes to its end."""
+    made, learned = ffi.new("perf_batch_queue **"), ffi.new("perf_batch_cost **")
+    config, threads = ffi.new("perf_batch_config *"), ffi.new("perf_batcher_config *")
+    lib.perf_batch_config_init(config)
+    assert lib.perf_batch_queue_create(config, made) == lib.PERF_OK
+    assert lib.perf_batch_cost_create(ffi.NULL, learned) == lib.PERF_OK
+    queue = ffi.gc(made[0], lib.perf_batch_queue_destroy)
+    cost = ffi.gc(learned[0], lib.perf_batch_cost_destroy)
+    item, batch, tenant = ffi.new("perf_batch_item *"), ffi.new("perf_batch *"), ffi.new("uint32_t *")
+    stats, cost_stats = ffi.new("perf_batch_stats *"), ffi.new("perf_batch_cost_stats *")
+    item.deadline_ns = 2**63
+    none = ffi.new("perf_batcher **")
+
+    def pass_through() -> None:
+        assert lib.perf_batch_queue_submit_at(queue, item, 1) == lib.PERF_OK
+        assert lib.perf_batch_queue_take_at(queue, batch, 1)
+        lib.perf_batch_queue_fill_at(queue, batch, 1, 1, 1)
+        lib.perf_batch_queue_done_at(queue, batch, lib.PERF_BATCH_OK, 0, 2)
+
+    return {
+        "perf_batch_queue_submit_at, take_at, fill_at, done_at": pass_through,
+        "perf_batch_queue_submit_at, cancel_at": lambda: (
+            lib.perf_batch_queue_submit_at(queue, item, 1),
+            lib.perf_batch_queue_cancel_at(queue, item, 1),
+        ),
+        "perf_batch_queue_submit_at, discard, dropped_at": lambda: (
+            lib.perf_batch_queue_submit_at(queue, item, 1),
+            lib.perf_batch_queue_discard(queue),
+            lib.perf_batch_queue_dropped_at(queue, 1),
+        ),
+        "perf_batch_queue_tenant_add": lambda: lib.perf_batch_queue_tenant_add(queue, 1.0, tenant),
+        "perf_batch_queue_wake_at": lambda: lib.perf_batch_queue_wake_at(queue, 1),
+        "perf_batch_queue_retry_after": lambda: lib.perf_batch_queue_retry_after(queue),
+        "perf_batch_queue_stats_now": lambda: lib.perf_batch_queue_stats_now(queue, stats),
+        "perf_batch_config_check": lambda: lib.perf_batch_config_check(config),
+        "perf_batch_cost_observe, predict, bound": lambda: (
+            lib.perf_batch_cost_observe(cost, 3, 1000),
+            lib.perf_batch_cost_predict(cost, 5),
+            lib.perf_batch_cost_bound(cost, 5),
+        ),
+        "perf_batch_cost_fix, stats_now": lambda: (
+            lib.perf_batch_cost_fix(lib.perf_batch_queue_cost(queue), 1.0, 1.0),
+            lib.perf_batch_cost_stats_now(cost, cost_stats),
+        ),
+        "perf_batch_queue_create, close, forget, destroy": lambda: (
+            lib.perf_batch_queue_create(config, made),
+            lib.perf_batch_queue_close(made[0]),
+            lib.perf_batch_queue_forget(made[0]),
+            lib.perf_batch_queue_destroy(made[0]),
+        ),
+        "perf_batcher_create": lambda: (
+            lib.perf_batcher_config_init(threads),
+            lib.perf_batcher_create(threads, none),  # it has no function: refused
+        ),
+    }
+
+
+def batcher_calls() -> dict[str, Callable[[], Any]]:
+    """What waits: calls that are refused let go as well; they are made often."""
+    null, out = ffi.NULL, ffi.new("uint32_t *")
+    return {
+        "perf_batcher_cancel_blocking": lambda: often(lib.perf_batcher_cancel_blocking, null, null),
+        "perf_batcher_close_blocking": lambda: often(lib.perf_batcher_close_blocking, null, 0),
+        "perf_batcher_destroy_blocking": lambda: often(lib.perf_batcher_destroy_blocking, null),
+        "perf_batcher_stats_blocking": lambda: often(lib.perf_batcher_stats_blocking, null, null, null),
+        "perf_batcher_submit_blocking": lambda: often(lib.perf_batcher_submit_blocking, null, null),
+        "perf_batcher_submit_many_blocking": lambda: often(lib.perf_batcher_submit_many_blocking, null, null, 0, null),
+        "perf_batcher_tenant_add_blocking": lambda: often(lib.perf_batcher_tenant_add_blocking, null, 1.0, out),
+        "perf_batcher_wait_blocking": lambda: often(lib.perf_batcher_wait_blocking, null, null, 0),
+    }
+
+
 def cases(redis: Any) -> dict[str, Callable[[], Any]]:
     """One call of each kind of function: clock, names, spans, attributes, metrics, histograms, reading a copy."""
     histogram = libperf.Histogram([0.1, 0.2])
@@ -262,7 +335,9 @@ def redis() -> Iterator[Any]:
 
 def test_a_held_gil_gives_no_turn(other: Other, redis: Any) -> None:
     """However often functions without `_blocking` are called, the other thread stands still."""
-    given = {case: turns_during(other, call, 2000) for case, call in (cases(redis) | policy_cases()).items()}
+    given = {
+        case: turns_during(other, call, 2000) for case, call in (cases(redis) | policy_cases() | batch_cases()).items()
+    }
     assert given == dict.fromkeys(given, 0)
 
 
@@ -400,7 +475,7 @@ def test_a_released_gil_gives_a_turn(
             "perf_cache_trim_blocking": functools.partial(lib.perf_cache_trim_blocking, make_cache()),
         }
         disk = open_disk(tmp_path / "disk")
-        calls |= disk_calls(disk)
+        calls |= disk_calls(disk) | batcher_calls()
         turns = turns_during(other, calls[name], 20_000)
         lib.perf_disk_close_blocking(disk)
         assert turns > 0

@@ -141,6 +141,7 @@ def test_what_the_wheel_contains(built: Built) -> None:
     assert {name.split("/")[0] for name in names} == {"libperf", f"libperf-{VERSION}.dist-info"}
     compiled = sorted(name for name in own if name.endswith(".so"))
     assert [name.partition(".")[0] for name in compiled] == [
+        "libperf/_batcher",
         "libperf/_codec",
         "libperf/_core",
         "libperf/_disk",
