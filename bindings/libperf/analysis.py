@@ -18,6 +18,7 @@ from .reader import Reader
 if TYPE_CHECKING:
     from .bottlenecks import Bottleneck
     from .deadlocks import Deadlock
+    from .merges import Merges
     from .repeats import Repeats
 
 __all__ = ["Analysis", "Label", "Resource", "Step"]
@@ -30,6 +31,7 @@ RESOURCE_KINDS = {
     lib.PERF_RESOURCE_LOCK: "lock",
     lib.PERF_RESOURCE_QUEUE: "queue",
     lib.PERF_RESOURCE_EXECUTOR: "executor",
+    lib.PERF_RESOURCE_BATCHER: "batcher",
 }
 LABEL_KINDS = {lib.PERF_LABEL_NONE: "none", lib.PERF_LABEL_LIMIT: "limit", lib.PERF_LABEL_IMPORT: "import"}
 
@@ -64,6 +66,7 @@ class Label:
     distinct: int = 0  # of these: with different arguments
     repeats: int = 0  # of these: a call with the same arguments came to a good end, so it could have answered
     place: str = ""  # "file.py:12" of what is called; empty: not known
+    mergeable: int = 0  # calls beside another one, of another task or thread, which could be made together
 
     @property
     def limiter(self) -> str:
@@ -230,6 +233,7 @@ class Analysis(Handle):
             distinct=raw.distinct,
             repeats=raw.repeats,
             place=self._text(raw.place),
+            mergeable=raw.mergeable,
             **times,
         )
 
@@ -300,6 +304,25 @@ class Analysis(Handle):
         return found
 
     @property
+    def merges(self) -> "list[Merges]":
+        """Calls that several tasks made at one time, and what it would save to make them together; the largest gain
+        first."""
+        if "merges" not in self._cache:
+            from .classes import Thresholds
+            from .merges import find_merges
+
+            self._cache["merges"] = find_merges(self, Thresholds().batched_calls)
+        found: list[Merges] = self._cache["merges"]
+        return found
+
+    def gauge(self, name: str) -> float | None:
+        """What a gauge of the program was set to last; None: it was not."""
+        for known in self._reader.names:
+            if known.kind is Kind.GAUGE and known.text == name:
+                return self._reader.totals(known).gauge
+        return None
+
+    @property
     def deadlocks(self) -> "list[Deadlock]":
         """Locks whose holders waited for each other, the longest wait first."""
         if "deadlocks" not in self._cache:
@@ -364,6 +387,7 @@ class Analysis(Handle):
             "deadlocks": [{"locks": list(each.locks), "waited_s": each.seconds} for each in self.deadlocks],
             "bottlenecks": [each.to_dict() for each in self.bottlenecks],
             "repeats": [each.to_dict() for each in self.repeats],
+            "merges": [each.to_dict() for each in self.merges],
         }
 
     # ---- replays ----
@@ -408,7 +432,8 @@ class Analysis(Handle):
         {"capacity": n}; a queue: {"workers": n}, twice what there are; a lock: {"hold": 0.5}, what holders do while
         others wait takes half as long. "rate limit in NAME": by what the time between grants is multiplied. A name and
         {"side_by_side": True}: calls that came one after the other are made at once; and {"cached": True}: of calls with
-        the same arguments only the first is made.
+        the same arguments only the first is made; {"batched": n}: calls of several tasks are made together, at most n of
+        them, as long as the longest takes; with "each": 0.1 each call more takes a tenth of its own time.
         KeyError names what there is; ValueError says what is wrong with a value.
         """
         wanted = [change for name, value in changes.items() for change in find_changes(self, name, value)]

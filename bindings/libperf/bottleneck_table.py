@@ -26,6 +26,7 @@ TITLES = {"span": "function", "import": "", "limiter": ""}
 FIXES = {
     "faster": "2× faster",
     "cache": "cached",
+    "batch": "batches of {to}",
     "move to start": "done at start",
     "capacity": "capacity {to}",
     "workers": "{to} workers",

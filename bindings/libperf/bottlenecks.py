@@ -9,12 +9,14 @@ from ._core import lib
 from .analysis import Analysis, Label, Resource
 from .changes import Change
 from .classes import Evidence, Thresholds
+from .merges import Merges
 
 __all__ = ["Bottleneck", "find_bottlenecks"]
 
 BOOTSTRAP = 12  # replays with durations drawn anew, for the interval
 BOOTSTRAP_FINDINGS = 10  # the interval is for the first ones
 BUDGET_S = 5.0  # of replays for intervals; a large recording gets fewer
+CAN_BE_DONE = ("cache", "batch")
 SHARE_STEP = 1e-5  # elasticity: how much faster, for the share
 SHARE_STEP_LOTTERY = 0.1  # where replays differ by chance
 
@@ -70,9 +72,13 @@ class _Way:
     gain: float
     low: float = 0.0
     high: float = 0.0
+    floor: float | None = None  # what it saves at least, where `gain` rests on an assumption
+    assumed: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         low, high = min(self.low, self.gain), max(self.high, self.gain)
+        if self.floor is not None:
+            low = min(low, self.floor)
         return self.fix | {"gain": round(self.gain, 4), "gain_low": round(low, 4), "gain_high": round(high, 4)}
 
 
@@ -102,6 +108,7 @@ def find_bottlenecks(analysis: Analysis, thresholds: Thresholds | None = None) -
     found = [
         *_labels(analysis, thresholds),
         *_repeats(analysis, thresholds),
+        *_merges(analysis, thresholds),
         *_imports(analysis, thresholds),
         *_limiters(analysis),
         *_resources(analysis, thresholds),
@@ -169,7 +176,38 @@ def _alternatives(analysis: Analysis, label: Label, t: Thresholds) -> tuple[_Way
         if one.label == label.number and one.gain >= t.cached_gain:
             fix = {"action": "cache", "calls": one.digested, "repeats": one.repeats}
             ways.append(_Way(one.changes, fix, f"or {classes.cached(one)}, saves ", one.gain))
+    for found in analysis.merges:
+        if found.label == label.number and found.gain >= t.batched_gain:
+            ways.append(_batched(found))
     return tuple(ways)
+
+
+def _batched(found: Merges) -> _Way:
+    saves = "saves " if found.is_known else "saves at most "
+    way = _Way(found.changes, found.fix, f"or {classes.batched(found)}, {saves}", found.gain)
+    if not found.is_known:
+        way.floor = found.gain_low
+        way.assumed = ", if a batch takes no longer than its longest call takes alone (assumed)"
+    return way
+
+
+def _merges(analysis: Analysis, t: Thresholds) -> list[_Candidate]:
+    """What is worth a batcher, where it is known what a batch takes; else it is only said with the name's row."""
+    return [
+        _Candidate(
+            name=one.name,
+            kind=one.kind,
+            where=one.where,
+            changes=one.changes,
+            fix=one.fix,
+            share=_share(analysis, analysis.labels[one.label]),
+            gain=one.gain,
+            evidence=classes.of_merges(one),
+            labels=(one.label,),
+        )
+        for one in analysis.merges
+        if one.is_known and one.gain >= t.batched_gain
+    ]
 
 
 def _repeats(analysis: Analysis, t: Thresholds) -> list[_Candidate]:
@@ -277,17 +315,17 @@ def _fix(resource: Resource) -> dict[str, Any]:
 
 
 def _best_of_name(found: list[_Candidate], tie: float) -> list[_Candidate]:
-    """A semaphore may have the name of what it guards: the row with the larger gain stands for it. A cache is something
-    that one can do, twice as fast is only a measure: of equal gains the cache's stands."""
+    """A semaphore may have the name of what it guards: the row with the larger gain stands for it. A cache or a batcher
+    is something that one can do, twice as fast is only a measure: of equal gains theirs stands."""
     best: dict[str, _Candidate] = {}
     for one in found:
         known = best.get(one.name)
-        lead = tie if one.fix["action"] == "cache" else 0.0
+        lead = tie if one.fix["action"] in CAN_BE_DONE else 0.0
         if known is None or one.gain + lead > known.gain:
             best[one.name] = one
             if known and lead:
                 faster = _Way(known.changes, {"action": known.fix["action"]}, "", known.gain)
-                others = [way for way in known.alternatives if way.fix["action"] != "cache"]
+                others = [way for way in known.alternatives if way.fix["action"] != one.fix["action"]]
                 one.alternatives = (faster, *others)
     return list(best.values())
 
@@ -335,8 +373,8 @@ def _intervals(analysis: Analysis, found: list[_Candidate]) -> None:
 
 
 def _advice(one: _Candidate) -> str:
-    first = f", saves {_share_saved(one)}" if one.fix["action"] == "cache" else ""
-    others = [f"; {way.advice}{_share_saved(way)}" for way in one.alternatives if way.advice]
+    first = f", saves {_share_saved(one)}" if one.fix["action"] in CAN_BE_DONE else ""
+    others = [f"; {way.advice}{_share_saved(way)}{way.assumed}" for way in one.alternatives if way.advice]
     return one.evidence.advice + first + "".join(others)
 
 

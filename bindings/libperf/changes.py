@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from ._core import lib
 from .errors import PerfError
+from .merges import batches
 from .reader import Reader
 
 if TYPE_CHECKING:
@@ -64,6 +65,9 @@ def find_changes(analysis: "Analysis", name: str, value: Any) -> list[Change]:
         return [(lib.PERF_CHANGE_SIDE_BY_SIDE, label.number, 1.0) for label in labels]
     if labels and value == {"cached": True}:
         return [_cached(name, label) for label in labels]
+    if labels and isinstance(value, dict) and "batched" in value:
+        most, each = _batches(name, value)
+        return [change for label in labels for change in batches(label.number, most, each)]
     resources = [one for one in analysis.resources if one.name == name or (one.kind, one.name) == (kind, bare)]
     if resources and (isinstance(value, dict) or not labels):
         return [
@@ -84,6 +88,18 @@ def _factor(name: str, value: Any) -> float:
             f"{name!r}: {value!r} is no factor; 0.5 means half the time, 0 none at all, {MOST} is the most"
         )
     return float(value)
+
+
+def _batches(name: str, value: dict[str, Any]) -> tuple[float, float]:
+    most, each = value["batched"], value.get("each", 0)
+    if (
+        isinstance(most, bool)
+        or not isinstance(most, int)
+        or not 1 <= most <= MOST
+        or value.keys() - {"batched", "each"}
+    ):
+        raise ValueError(f"{name!r}: {value!r} is no batch; use {{'batched': 32}}, or {{'batched': 32, 'each': 0.1}}")
+    return most, _factor(name, each)
 
 
 def _cached(name: str, label: "Label") -> Change:

@@ -7,10 +7,12 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ._core import lib
 from .units import seconds, size
 
 if TYPE_CHECKING:
     from .analysis import Analysis, Label, Resource
+    from .merges import Merges
     from .repeats import Repeats
 
 __all__ = ["Evidence", "Thresholds"]
@@ -28,6 +30,8 @@ class Thresholds:
     undersized_gain: float = 0.05
     side_by_side_gain: float = 0.02  # of calls one after the other; less is not worth saying
     cached_gain: float = 0.02  # of a cache for calls that repeat, likewise
+    batched_gain: float = 0.02  # of batches, likewise
+    batched_calls: int = 8  # at one time with others; fewer are not worth it
     loop_lag: float = 0.1  # ready tasks that the loop had no time for
     loop_own: float = 0.5  # of a name's own time, on the loop
     lock_wait: float = 0.1  # threads that waited for the interpreter lock
@@ -126,6 +130,9 @@ def of_label(label: "Label", analysis: "Analysis", t: Thresholds) -> Evidence:
             f"other branches of the step waited {seconds(label.barrier)} for it",
             f"make {label.name} faster, or let what does not need it run on: a sub-graph for each branch",
         )
+    found = next((one for one in analysis.merges if one.label == label.number), None)
+    if found and found.gain > t.tie + analysis.gain([(lib.PERF_CHANGE_TIME, label.number, 0.5)]):
+        return Evidence("many-small-calls", _beside(found), _faster(label))  # twice as fast brings less
     return Evidence("critical", _critical(label), _faster(label))
 
 
@@ -177,6 +184,21 @@ def cached(found: "Repeats") -> str:
     else:
         how = f"@libperf.cached(ttl=…) for what {found.name} calls"
     return f"cache it, if an older answer will do: {how}: {found.repeats} of {found.digested} calls repeat"
+
+
+def of_merges(found: "Merges") -> Evidence:
+    """The class of calls of several tasks that could be made together, where it is known what that takes."""
+    return Evidence("many-small-calls", _beside(found), batched(found))
+
+
+def _beside(found: "Merges") -> str:
+    return f"{found.mergeable} of {found.calls} calls were made beside others, by other tasks or threads"
+
+
+def batched(found: "Merges") -> str:
+    """How to make calls together."""
+    where = f" ({found.where})" if found.where else ""
+    return f"batch them: @libperf.batched above a function that does for a list what {found.name}{where} does for one"
 
 
 def of_resource(resource: "Resource", gain: float, analysis: "Analysis", t: Thresholds) -> Evidence:

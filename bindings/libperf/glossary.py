@@ -63,6 +63,12 @@ CLASSES = {
         "A cache answers all but the first of them at once; who comes while that one is on its way waits for it. "
         "Cache it, unless every answer must be new."
     ),
+    "many-small-calls": (
+        "Many tasks make the same small call at one time, and each pays for it alone. "
+        "One call for a list often takes hardly longer than a call for one thing; what it takes here nobody recorded, unless a "
+        "batcher of that name has learned it. "
+        "Batch them, if what is called can take a list."
+    ),
     "slow-tail": (
         "Half of the calls are quick, and a few take most of the time. "
         "With many calls side by side, one of the slow ones is nearly always among them. "
@@ -88,6 +94,10 @@ LIMITS = (
     "a socket waits for when the other end is in the same program.",
     "A cache is taken to keep everything, and equal arguments to ask for the same; whether an older answer will do nobody "
     "recorded. Of an answered call nothing is left but what it means for others, and what it puts into a queue is worked on.",
+    "Calls that are made together are taken to be one batch at a time, of at most 32; that it takes no longer than its longest "
+    "call is an assumption, unless a batcher has learned what a batch takes, and is the most that it can bring.",
+    "With more places a batcher's items form other batches, each of which takes what one of its size took; of items that no "
+    "task awaits itself (gather() of several, threads) that is not replayed.",
     "Priority and LIFO queues are replayed first in, first out.",
     "A replay can fit the recorded run exactly and still be wrong about a change: expect about nine of ten to be right.",
 )

@@ -10,6 +10,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
+from .batchers import Batcher, find_batchers
 from .caches import Cache, find_caches
 from .names import INPUT_TOKENS, OUTPUT_TOKENS, Kind
 from .reader import Info, Reader, Record
@@ -91,6 +92,11 @@ class Report:
         """What counters, gauges and timings say of caches."""
         return find_caches(self.counters, self.gauges, self.timings)
 
+    @property
+    def batchers(self) -> list[Batcher]:
+        """What they say of batchers."""
+        return find_batchers(self.counters, self.gauges, self.timings)
+
     @classmethod
     def read(cls, reader: Reader) -> "Report":
         """Make a report of everything that a reader's picture holds. Takes all its records."""
@@ -119,6 +125,7 @@ class Report:
             "gauges": {name: _finite(value) for name, value in self.gauges.items()},
             "timings": [_row_dict(row) for row in self.timings],
             "caches": [cache.to_dict() for cache in self.caches],
+            "batchers": [batcher.to_dict() for batcher in self.batchers],
             "records": self.records,
             "lost": {"records_overwritten": self.lost, **info.losses} if self.lost else dict(info.losses),
         }

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from .analysis import Analysis
+from .batchers import is_of_batcher
 from .caches import is_of_cache
 from .names import Kind
 from .reporting import Call, Report, Row
@@ -156,6 +157,11 @@ def notes(report: Report) -> Iterable[RenderableType]:
         yield Text(f"{number:,} {LOSSES[loss]}", style="yellow")
 
 
+def _has_row(series: str) -> bool:
+    """A cache's or batcher's row says what it says."""
+    return is_of_cache(series) or is_of_batcher(series)
+
+
 def render(report: Report, width: int) -> RenderableType:
     """The whole report for a terminal of `width` columns, without where the trace lies."""
     info = report.info
@@ -173,10 +179,14 @@ def render(report: Report, width: int) -> RenderableType:
         from .cache_table import cache_rows
 
         parts += [Text(), *cache_rows(caches, width)]
-    if timings := [row for row in report.timings if not is_of_cache(row.name)]:
+    if batchers := report.batchers:
+        from .batcher_table import batcher_rows
+
+        parts += [Text(), *batcher_rows(batchers, width)]
+    if timings := [row for row in report.timings if not _has_row(row.name)]:
         parts += [Text(), operations(timings, True, width)]
     for name, value in [*report.counters.items(), *report.gauges.items()]:
-        if not is_of_cache(name):
+        if not _has_row(name):
             parts.append(Text.assemble(("  metric ", "dim"), f"{name} = {value:,}"))
     parts += calls("slowest calls", report.slowest)
     parts += calls("still open at the end" if report.state != "running" else "open now", report.open)

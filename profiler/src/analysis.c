@@ -21,8 +21,9 @@ struct perf_analysis {
     perf_resource_use *resources;
     uint64_t *asked; /* by resource, when first */
     double *scale, *capacity, *gap;
-    bool *cached;       /* by label */
-    double *span_scale; /* resampled; made when first needed */
+    bool *cached;                 /* by label */
+    double *merged, *merged_each; /* likewise */
+    double *span_scale;           /* resampled; made when first needed */
 };
 
 /* ---- making ---- */
@@ -107,6 +108,12 @@ describe_resources(perf_analysis *a)
         if (m->labels.item[i].kind == PERFI_LABEL_HOLD)
             a->resources[m->labels.item[i].name].sleeps = 1;
     describe_work(a);
+    for (size_t i = 0; i < m->batches.count; i++) {
+        const perfi_batch *b = &m->batches.item[i];
+        add_use(a, b->resource, b->from, b->from, b->to);
+    }
+    for (uint32_t i = 0; m->batchers && i < n; i++)
+        a->resources[i].waited_ns += m->batchers[i].waited_ns;
     for (uint32_t i = 0; i < n; i++)
         a->resources[i].active_ns -= a->asked[i];
 }
@@ -125,6 +132,10 @@ make(perf_analysis *a, perf_reader *reader, uint64_t session)
         perfi_region_take(&a->region, a->model.labels.count, sizeof *a->scale);
     a->cached =
         perfi_region_take(&a->region, a->model.labels.count, sizeof *a->cached);
+    a->merged =
+        perfi_region_take(&a->region, a->model.labels.count, sizeof *a->merged);
+    a->merged_each = perfi_region_take(&a->region, a->model.labels.count,
+                                       sizeof *a->merged_each);
     a->capacity = perfi_region_take(&a->region, a->line.resources.count,
                                     sizeof *a->capacity);
     a->gap =
@@ -216,6 +227,7 @@ perf_analysis_label(const perf_analysis *a, uint32_t label, perf_label *out)
         .calls = l->calls,
         .retried = l->retried,
         .siblings = l->siblings,
+        .mergeable = l->mergeable,
         .cpu_ns = l->cpu_ns,
         .block_ns = l->block_ns,
         .delay_ns = l->delay_ns,
@@ -298,6 +310,19 @@ change(perf_analysis *a, const perf_change *c, perfi_conditions *how)
         a->cached[c->what] = true;
         how->cached = a->cached;
         return PERF_OK;
+    case PERF_CHANGE_BATCH:
+        if (c->factor < 1)
+            return PERF_ERR_RANGE;
+        if (c->what >= a->info.labels)
+            return PERF_ERR_NOT_FOUND;
+        a->merged[c->what] = c->factor;
+        how->merged = a->merged;
+        return PERF_OK;
+    case PERF_CHANGE_BATCH_EACH:
+        if (c->what >= a->info.labels)
+            return PERF_ERR_NOT_FOUND;
+        a->merged_each[c->what] = c->factor;
+        return PERF_OK;
     default: return PERF_ERR_INVALID;
     }
 }
@@ -321,9 +346,12 @@ perf_analysis_replay_blocking(perf_analysis *a, const perf_change *changes,
         .capacity = a->capacity,
         .gap = a->gap,
         .contended = a->contended,
+        .merged_each = a->merged_each,
         .seed = seed,
     };
     memset(a->cached, 0, a->info.labels * sizeof *a->cached);
+    memset(a->merged, 0, a->info.labels * sizeof *a->merged);
+    memset(a->merged_each, 0, a->info.labels * sizeof *a->merged_each);
     all_to_one(a->scale, a->info.labels);
     all_to_one(a->capacity, a->info.resources);
     all_to_one(a->gap, a->model.limiters.count);

@@ -83,8 +83,7 @@ note_extent(perfi_compiler *c, const perfi_moment *e)
     uint32_t here = (uint32_t)c->m->ops.count;
     if (e->code == PERF_EVENT_SPAN_END) {
         c->m->span_ops[span].end = here;
-        if (s->is_call)
-            end_call(c, span);
+        end_call(c, span);
         return;
     }
     c->m->span_ops[span].first = c->m->call_ops[span].first = here;
@@ -304,6 +303,38 @@ import(perfi_compiler *c, const perfi_moment *e)
 }
 
 static void
+batch(perfi_compiler *c, const perfi_moment *e)
+{
+    uint32_t r = perfi_compile_resource(c, e->key);
+    if (r == PERFI_NONE)
+        return;
+    uint32_t here = (uint32_t)c->m->ops.count;
+    if (e->code == PERF_EVENT_BATCH_BEGIN) {
+        perfi_compile_op(c, PERFI_OP_BATCH_BEGIN, r)->more =
+            c->m->batches.count;
+        perfi_batch *b = perfi_list_add(c->m->region, &c->m->batches);
+        *b = (perfi_batch){.resource = r,
+                           .actor = c->actor,
+                           .items = e->arg,
+                           .most = e->more < UINT32_MAX ? (uint32_t)e->more
+                                                        : UINT32_MAX,
+                           .from = e->t,
+                           .ops = {here + 1, 0}};
+        return;
+    }
+    for (size_t i = c->m->batches.count; i-- > 0;) {
+        perfi_batch *b = &c->m->batches.item[i];
+        if (b->actor != c->actor)
+            return;
+        if (b->resource != r || b->ops.end)
+            continue;
+        b->to = e->t;
+        b->ops.end = here;
+        return;
+    }
+}
+
+static void
 single(perfi_compiler *c, const perfi_moment *e)
 {
     switch (e->code) {
@@ -348,6 +379,15 @@ single(perfi_compiler *c, const perfi_moment *e)
         break;
     case PERF_EVENT_IMPORT:
     case PERF_EVENT_IMPORTED: import(c, e); break;
+    case PERF_EVENT_BATCH_BEGIN:
+    case PERF_EVENT_BATCH_END: batch(c, e); break;
+    case PERF_EVENT_BATCH_ITEM: {
+        perfi_op *op = perfi_compile_op(c, PERFI_OP_ITEM,
+                                        perfi_compile_resource(c, e->more));
+        op->more = perfi_compile_thing(c, e->key);
+        op->ns = e->t;
+        break;
+    }
     default: break;
     }
 }

@@ -29,8 +29,8 @@ was_taken_here(const perfi_op *give, perfi_range ops)
 }
 
 /* Who keeps a place, or takes what others put there, cannot be left out. */
-static bool
-can_hurry(const perfi_replay *r, perfi_range ops)
+bool
+perfi_flight_can_skip(const perfi_replay *r, perfi_range ops)
 {
     for (uint32_t i = ops.first; i < ops.end; i++) {
         const perfi_op *op = &r->m->ops.item[i];
@@ -89,7 +89,7 @@ hurry_actor(perfi_replay *r, uint32_t actor)
     const perfi_program *program = &r->m->programs[actor];
     if (p->done || p->started || p->queued || p->at != program->ops.first)
         return;
-    if (program->worker_of || !can_hurry(r, program->ops)) {
+    if (program->worker_of || !perfi_flight_can_skip(r, program->ops)) {
         perfi_replay_ready(r, actor);
         return;
     }
@@ -100,8 +100,8 @@ hurry_actor(perfi_replay *r, uint32_t actor)
     perfi_replay_resolve(r, r->m->line->actors.item[actor].thing);
 }
 
-static void
-answer(perfi_replay *r, uint32_t player, perfi_range ops)
+void
+perfi_flight_skip(perfi_replay *r, uint32_t player, perfi_range ops)
 {
     r->hurried.count = 0;
     hurry(r, player, ops);
@@ -126,18 +126,17 @@ flight_of(perfi_replay *r, uint32_t span, const perfi_call **call)
 
 /* Who calls itself computes, or it would wait for itself: in the leader's own
  * operations, or in what it set going. */
-static bool
-is_in_leader(const perfi_replay *r, const perfi_flight *f,
-             const perfi_call *call)
+bool
+perfi_flight_is_inside(const perfi_replay *r, uint32_t span, uint32_t outer)
 {
     const perfi_model *m = r->m;
-    perfi_range outer = m->call_ops[f->leader], inner = call->ops;
-    if (outer.first <= inner.first && inner.first < outer.end)
+    perfi_range around = m->call_ops[outer];
+    uint32_t first = m->call_ops[span].first;
+    if (around.first <= first && first < around.end)
         return true;
-    uint32_t span = call->span;
-    for (int up = 0; span && span != f->leader && up < DEPTH_MAX; up++)
+    for (int up = 0; span && span != outer && up < DEPTH_MAX; up++)
         span = m->line->spans.item[span - 1].parent;
-    return span == f->leader;
+    return span == outer;
 }
 
 perfi_next
@@ -153,7 +152,8 @@ perfi_flight_begin(perfi_replay *r, uint32_t player, const perfi_op *op)
         return PERFI_GO_ON;
     }
     if (call->ops.end > p->end || call->ops.end < p->at || /* damaged */
-        is_in_leader(r, f, call) || !can_hurry(r, call->ops))
+        perfi_flight_is_inside(r, op->span, f->leader) ||
+        !perfi_flight_can_skip(r, call->ops))
         return PERFI_GO_ON;
     if (!f->landed) {
         perfi_replay_wait(r, &f->line, player);
@@ -161,7 +161,7 @@ perfi_flight_begin(perfi_replay *r, uint32_t player, const perfi_op *op)
         return PERFI_LEAVES;
     }
     p->at = call->ops.end;
-    answer(r, player, call->ops);
+    perfi_flight_skip(r, player, call->ops);
     perfi_lock_claim(r, player, HIT_NS);
     return PERFI_KEEPS;
 }

@@ -45,5 +45,7 @@ perfi_model_build(perfi_model *m, perfi_region *region, perf_reader *reader,
     perfi_steps_find(m);
     perfi_siblings_find(m);
     perfi_repeats_find(m);
+    perfi_merges_find(m);
+    perfi_batchers_find(m);
     perfi_queues_cut(m); /* last: programs no longer lie in one piece */
 }

@@ -218,11 +218,16 @@ perfi_operation(perfi_replay *r, uint32_t player, const perfi_op *op)
             if (next != PERFI_GO_ON)
                 return next;
         }
+        if (r->how->merged) {
+            perfi_next next = perfi_merge_begin(r, player, op);
+            if (next != PERFI_GO_ON)
+                return next;
+        }
         return r->how->side_by_side ? begin(r, player, op) : PERFI_GO_ON;
     case PERFI_OP_END:
         if (r->how->cached)
             perfi_flight_end(r, op);
-        return PERFI_GO_ON;
+        return r->how->merged ? perfi_merge_end(r, player, op) : PERFI_GO_ON;
     case PERFI_OP_RUN:
         ns = own_time(r, p, op);
         if (!ns)
@@ -258,6 +263,9 @@ perfi_operation(perfi_replay *r, uint32_t player, const perfi_op *op)
     if (!resource)
         return PERFI_GO_ON;
     switch ((perfi_op_code)op->code) {
+    case PERFI_OP_ITEM: return perfi_batcher_item(r, op);
+    case PERFI_OP_BATCH_BEGIN: return perfi_batcher_begin(r, player, op);
+    case PERFI_OP_PUMP: return perfi_batcher_pump(r, player, op);
     case PERFI_OP_ACQUIRE:
         return perfi_stock_acquire(r, player, op) ? PERFI_GO_ON : PERFI_LEAVES;
     case PERFI_OP_RELEASE:

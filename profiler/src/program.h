@@ -31,10 +31,13 @@ typedef enum perfi_op_code {
     PERFI_OP_TASK_DONE,
     PERFI_OP_JOIN,
     PERFI_OP_BEGIN, /* span `span` begins */
-    PERFI_OP_END,   /* and ends, where equal calls are known */
+    PERFI_OP_END,   /* and ends */
     PERFI_OP_COUNT, /* until `ns` of the `more` things from keys[what] on are
                        done */
     PERFI_OP_WAIT_EXECUTOR, /* until `what` (resource) has nothing to do */
+    PERFI_OP_ITEM,          /* `more` (thing) to `what` (batcher), at ns */
+    PERFI_OP_BATCH_BEGIN,   /* of `what` (batcher); more: number of the batch */
+    PERFI_OP_PUMP,          /* batches of `what` (batcher) that can go, go */
 } perfi_op_code;
 
 typedef struct perfi_op {
@@ -56,22 +59,23 @@ typedef enum perfi_label_kind {
 } perfi_label_kind;
 
 typedef struct perfi_label {
-    uint8_t kind;      /* perfi_label_kind */
-    uint32_t name;     /* of the segment; HOLD: the resource's number */
-    uint32_t inside;   /* IMPORT: label around it */
-    uint32_t calls;    /* spans of this name */
-    uint32_t retried;  /* of them, begun again after an error */
-    uint32_t siblings; /* of them, after another one from the same place */
-    uint32_t digested; /* calls whose arguments are known */
-    uint32_t distinct; /* of these; the others are the same again */
-    uint32_t repeats;  /* of these, that an equal one could have answered */
-    uint32_t place;    /* of what is called: a name; 0: not known */
-    uint32_t limiter;  /* 1 + what spaces its calls out; 0: nothing */
-    uint64_t cpu_ns;   /* in RUN */
-    uint64_t block_ns; /* in BLOCK */
-    uint64_t delay_ns; /* in TIMER, SLOT and DELAY */
-    uint64_t loop_ns;  /* RUN and BLOCK on a loop */
-    uint64_t span_ns;  /* durations of its spans, added up */
+    uint8_t kind;       /* perfi_label_kind */
+    uint32_t name;      /* of the segment; HOLD: the resource's number */
+    uint32_t inside;    /* IMPORT: label around it */
+    uint32_t calls;     /* spans of this name */
+    uint32_t retried;   /* of them, begun again after an error */
+    uint32_t siblings;  /* of them, after another one from the same place */
+    uint32_t mergeable; /* of them, beside another one of another actor */
+    uint32_t digested;  /* calls whose arguments are known */
+    uint32_t distinct;  /* of these; the others are the same again */
+    uint32_t repeats;   /* of these, that an equal one could have answered */
+    uint32_t place;     /* of what is called: a name; 0: not known */
+    uint32_t limiter;   /* 1 + what spaces its calls out; 0: nothing */
+    uint64_t cpu_ns;    /* in RUN */
+    uint64_t block_ns;  /* in BLOCK */
+    uint64_t delay_ns;  /* in TIMER, SLOT and DELAY */
+    uint64_t loop_ns;   /* RUN and BLOCK on a loop */
+    uint64_t span_ns;   /* durations of its spans, added up */
     uint64_t first_ns, median_ns, tail_ns; /* see perf_label */
     uint64_t described_ns;                 /* by these */
     int64_t grown_bytes;
@@ -137,6 +141,26 @@ typedef struct perfi_call {
     perfi_range ops; /* from its BEGIN on, with its END */
 } perfi_call;
 
+/** A batch, as it was recorded. */
+typedef struct perfi_batch {
+    uint32_t resource, actor;
+    uint32_t items, most;
+    uint64_t from, to; /* to 0: it was never seen to end */
+    perfi_range ops;
+} perfi_batch;
+
+/** What items wait for: batches of at most `most`, of which one of n takes
+ *  base + each * n. */
+typedef struct perfi_batcher {
+    bool is_known; /* it can be replayed with another number of places */
+    uint32_t most;
+    uint32_t items; /* submitted */
+    uint32_t actor; /* one that submits */
+    uint32_t pump;  /* operation */
+    double base, each;
+    uint64_t waited_ns; /* of items, recorded, added up */
+} perfi_batcher;
+
 /** How long a span took itself. */
 typedef struct perfi_own {
     uint32_t name, span;
@@ -192,9 +216,13 @@ typedef struct perfi_model {
     perfi_range *span_ops; /* span -> operations; end 0: not in one piece */
     perfi_list(perfi_call) calls; /* by set, then their beginning */
     uint32_t *call_of;            /* span -> 1 + call; 0: none */
-    perfi_range *call_ops; /* span -> operations of a call; end 0: none */
+    perfi_range *call_ops; /* span -> operations, with its END; end 0: none */
     uint32_t call_sets;
+    uint64_t *span_own; /* span -> how long it took itself, without waits for
+                           others */
     uint32_t *open_use; /* resource -> 1 + newest use that is not over */
+    perfi_list(perfi_batch) batches;
+    perfi_batcher *batchers; /* by resource; NULL: there were no batches */
     perfi_list(perfi_limiter) limiters;
     perfi_list(perfi_body) bodies; /* by queue, then time */
     uint32_t *closes; /* while an actor is compiled: its moment -> the one that
@@ -252,6 +280,12 @@ void perfi_siblings_find(perfi_model *m);
 
 /** repeats.c: calls that are made again. */
 void perfi_repeats_find(perfi_model *m);
+
+/** batchers.c: what batches take. */
+void perfi_batchers_find(perfi_model *m);
+
+/** merges.c: calls that could be made together. */
+void perfi_merges_find(perfi_model *m);
 
 /** steps.c: how long nodes of a graph waited for the last of their step. */
 void perfi_steps_find(perfi_model *m);

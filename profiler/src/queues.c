@@ -46,11 +46,13 @@ wait_after(const perfi_model *m, uint32_t spawn, uint32_t end)
 {
     for (uint32_t i = spawn + 1, seen = 0; i < end && seen < NEAR; i++) {
         const perfi_op *op = &m->ops.item[i];
-        seen += op->code != PERFI_OP_NONE && op->code != PERFI_OP_BEGIN;
+        if (op->code == PERFI_OP_NONE || op->code == PERFI_OP_BEGIN ||
+            op->code == PERFI_OP_END)
+            continue;
+        seen++;
         if (op->code == PERFI_OP_WAIT && op->more)
             return i;
-        if (op->code != PERFI_OP_NONE && op->code != PERFI_OP_BEGIN &&
-            op->code != PERFI_OP_RUN && op->code != PERFI_OP_WAIT &&
+        if (op->code != PERFI_OP_RUN && op->code != PERFI_OP_WAIT &&
             op->code != PERFI_OP_TIMER)
             return 0;
     }

@@ -112,7 +112,6 @@ perfi_repeats_find(perfi_model *m)
             ;
         add_set(m, all + i, j - i);
     }
-    if (n)
-        pair_holds(m);
+    pair_holds(m);
     perfi_region_drop(m->region, all);
 }

@@ -23,6 +23,7 @@ reset(perfi_replay *r, const perfi_conditions *how)
     memset(r->sibling_line, 0, r->m->siblings.count * sizeof *r->sibling_line);
     memset(r->loops, 0, line->loop_ids.count * sizeof *r->loops);
     memset(r->flights, 0, r->m->call_sets * sizeof *r->flights);
+    memset(r->merges, 0, r->m->labels.count * sizeof *r->merges);
     memset(r->calls, 0, r->m->groups.count * sizeof *r->calls);
     if (r->m->keys.count)
         memcpy(r->keys, r->m->keys.item, r->m->keys.count * sizeof *r->keys);
@@ -49,6 +50,7 @@ reset(perfi_replay *r, const perfi_conditions *how)
         r->stocks[i] = (perfi_stock){.free = queue ? 0 : places,
                                      .limit = queue ? from->capacity : 0};
     }
+    perfi_batchers_reset(r);
 }
 
 perfi_outcome
@@ -61,7 +63,7 @@ perfi_replay_run(perfi_replay *r, const perfi_conditions *how)
     perfi_date date;
     while (!r->ended) {
         if (!perfi_agenda_next(r, &date)) {
-            if (!perfi_flights_give_up(r))
+            if (!perfi_flights_give_up(r) && !perfi_merges_give_up(r))
                 break;
             continue;
         }
@@ -83,6 +85,7 @@ perfi_replay_run(perfi_replay *r, const perfi_conditions *how)
             break;
         case PERFI_DUE_RAN: perfi_lock_ran(r); break;
         case PERFI_DUE_PREEMPT: perfi_lock_preempt(r); break;
+        case PERFI_DUE_BATCHED: perfi_batcher_done(r, date.who); break;
         }
     }
     r->outcome.ns = r->now;
@@ -116,6 +119,14 @@ perfi_replay_make(perfi_model *m, perfi_region *region)
         workers += m->programs[a].worker_of != 0;
     r->players_room =
         (uint32_t)(line->actors.count + workers + m->siblings.count);
+    r->pumped =
+        perfi_region_take(region, line->resources.count, sizeof *r->pumped);
+    for (uint32_t i = 0; m->batchers && i < line->resources.count; i++) {
+        uint32_t items = m->batchers[i].items;
+        r->players_room += m->batchers[i].is_known;
+        r->pumped[i].items =
+            perfi_region_take(region, items, sizeof *r->pumped[i].items);
+    }
     r->players = perfi_region_take(region, r->players_room, sizeof *r->players);
     r->loops =
         perfi_region_take(region, line->loop_ids.count, sizeof *r->loops);
@@ -132,6 +143,7 @@ perfi_replay_make(perfi_model *m, perfi_region *region)
     r->keys_done =
         perfi_region_take(region, m->keys.count, sizeof *r->keys_done);
     r->flights = perfi_region_take(region, m->call_sets, sizeof *r->flights);
+    r->merges = perfi_region_take(region, m->labels.count, sizeof *r->merges);
     r->calls = perfi_region_take(region, m->groups.count, sizeof *r->calls);
     r->next_slot =
         perfi_region_take(region, m->limiters.count, sizeof *r->next_slot);

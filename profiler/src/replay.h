@@ -13,11 +13,15 @@ typedef struct perfi_conditions {
     const double *gap;        /* by limiter: times this; NULL: 1 */
     const double *span_scale; /* by span, its own time times this; NULL: 1 */
     const bool *cached;       /* by label: equal calls are made once */
-    uint32_t more_workers;    /* 1 + queue whose workers come twice */
-    uint32_t side_by_side;    /* 1 + label whose siblings run at once */
-    uint32_t shorter_holds;   /* 1 + lock: half as long, where others waited */
-    const bool *contended;    /* by grant; of an unchanged replay */
-    uint64_t seed;            /* for who gets the interpreter lock next */
+    const double *merged; /* by label: so many calls are made together; NULL,
+                             0: none */
+    const double *merged_each; /* by label: what each more of them takes, of its
+                                  own time */
+    uint32_t more_workers;     /* 1 + queue whose workers come twice */
+    uint32_t side_by_side;     /* 1 + label whose siblings run at once */
+    uint32_t shorter_holds;    /* 1 + lock: half as long, where others waited */
+    const bool *contended;     /* by grant; of an unchanged replay */
+    uint64_t seed;             /* for who gets the interpreter lock next */
 } perfi_conditions;
 
 /** What came of it. */

@@ -7,6 +7,16 @@
 #include "replay.h"
 
 enum { PERFI_SIBLING_RUNS = 1, PERFI_SIBLING_DONE = 2 };
+/** What a player is in calls that are made together. */
+typedef enum perfi_part {
+    PERFI_APART,
+    PERFI_GATHERS, /* makes a batch of all who have come when its turn is */
+    PERFI_QUEUES,  /* waits for the next batch */
+    PERFI_LEADS,   /* is the one of its batch whose call is made */
+    PERFI_RIDES,   /* waits for that one */
+    PERFI_ARRIVED, /* which is done */
+} perfi_part;
+
 enum { PERFI_SWITCH_NS = 5000000 }; /* the interpreter's switch interval */
 
 /** One actor in a replay. */
@@ -20,6 +30,8 @@ typedef struct perfi_player {
     uint32_t hosts;             /* 1 + loop it has lent its thread to */
     uint32_t holds;             /* shortened holds it is in */
     uint32_t serves;            /* 1 + sibling it runs in another's place */
+    uint32_t merging;           /* span that is made together with others */
+    uint8_t part;               /* perfi_part, in that */
     uint64_t ready_at;
     double rest_ns; /* of times that are no whole nanoseconds: -0.5 .. 0.5 */
     bool started, queued, done, is_clone;
@@ -62,6 +74,31 @@ typedef struct perfi_flight {
     perfi_line line; /* those who wait for it */
 } perfi_flight;
 
+/** Calls of one label that are made together. */
+typedef struct perfi_merge {
+    bool busy;         /* somebody gathers or leads */
+    bool paid;         /* what the others add to the leader's time */
+    uint32_t leader;   /* span */
+    uint64_t since;    /* the leader's call is made */
+    double others;     /* what the others' calls take, in the leader's */
+    perfi_line queue;  /* for the next batch */
+    perfi_line riders; /* in this one */
+} perfi_merge;
+
+/** A batcher with another number of places than it had. */
+typedef struct perfi_pumped {
+    uint32_t *items;      /* things, in the order of their submission */
+    uint32_t head, count; /* those before `head` are in batches */
+    uint32_t free;        /* places */
+    uint32_t pump;        /* player */
+    bool on, called;      /* is replayed; the pump is ready to run */
+} perfi_pumped;
+
+/** One of its batches, on its way. */
+typedef struct perfi_running {
+    uint32_t batcher, first, end;
+} perfi_running;
+
 typedef struct perfi_stock {
     uint64_t free, available, unfinished, pending, next_item;
     uint64_t limit; /* of a queue; 0: none */
@@ -77,6 +114,7 @@ typedef enum perfi_due {
     PERFI_DUE_DRIVE,   /* a loop takes its next turn */
     PERFI_DUE_RAN,     /* the lock's holder is through */
     PERFI_DUE_PREEMPT, /* the lock's holder must give it up */
+    PERFI_DUE_BATCHED, /* a batch is done */
 } perfi_due;
 
 typedef struct perfi_date {
@@ -115,6 +153,9 @@ struct perfi_replay {
     perfi_line *sibling_line;
     perfi_flight *flights; /* by set of equal calls */
     perfi_list(uint32_t) hurried;
+    perfi_merge *merges;  /* by label */
+    perfi_pumped *pumped; /* by resource */
+    perfi_list(perfi_running) running;
     uint32_t *calls;     /* by group */
     uint64_t *next_slot; /* by limiter */
     bool *contended;     /* by grant */
@@ -180,6 +221,29 @@ perfi_next perfi_flight_begin(perfi_replay *r, uint32_t player,
                               const perfi_op *op);
 void perfi_flight_end(perfi_replay *r, const perfi_op *op);
 bool perfi_flights_give_up(perfi_replay *r);
+/** Whether a call can be left out, */
+bool perfi_flight_can_skip(const perfi_replay *r, perfi_range ops);
+/** and do so: what it means for others happens. */
+void perfi_flight_skip(perfi_replay *r, uint32_t player, perfi_range ops);
+/** Whether a call is made inside of another one. */
+bool perfi_flight_is_inside(const perfi_replay *r, uint32_t span,
+                            uint32_t outer);
+
+/* batcher_run.c */
+void perfi_batchers_reset(perfi_replay *r);
+perfi_next perfi_batcher_item(perfi_replay *r, const perfi_op *op);
+perfi_next perfi_batcher_begin(perfi_replay *r, uint32_t player,
+                               const perfi_op *op);
+perfi_next perfi_batcher_pump(perfi_replay *r, uint32_t player,
+                              const perfi_op *op);
+void perfi_batcher_done(perfi_replay *r, uint32_t batch);
+
+/* merge_run.c */
+perfi_next perfi_merge_begin(perfi_replay *r, uint32_t player,
+                             const perfi_op *op);
+perfi_next perfi_merge_end(perfi_replay *r, uint32_t player,
+                           const perfi_op *op);
+bool perfi_merges_give_up(perfi_replay *r);
 
 /* players.c */
 /** A sibling begins to run beside the actor whose it is. */

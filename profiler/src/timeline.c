@@ -270,6 +270,7 @@ take(stream *s, const perf_event *e)
     case PERF_EVENT_SUBMIT: note_child(s, e, PERF_ACTOR_WORK); break;
     case PERF_EVENT_SPAN_BEGIN:
     case PERF_EVENT_SPAN_END: note_span(s, e, t); break;
+    case PERF_EVENT_BATCH_ITEM: resource_of(to, e->more); /* fallthrough */
     case PERF_EVENT_SUSPEND:
     case PERF_EVENT_RESOLVE:
     case PERF_EVENT_AWAIT:

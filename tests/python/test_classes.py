@@ -13,7 +13,7 @@ from libperf.analysis import Label, Resource
 from libperf.classes import Thresholds
 
 T = Thresholds()
-QUIET: dict[str, Any] = {"wall": 10.0, "lag": 0.0, "lock_wait": 0.0, "threads": 1, "memory": (0, 0, 0)}
+QUIET: dict[str, Any] = {"wall": 10.0, "lag": 0.0, "lock_wait": 0.0, "threads": 1, "memory": (0, 0, 0), "merges": []}
 LABEL = Label(
     number=2,
     kind="span",

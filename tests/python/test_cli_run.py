@@ -56,9 +56,10 @@ PROGRAM = {
 }
 REPORT = {
     *("schema", "libperf", "program", "wall_s", "operations", "slowest", "open", "counters", "gauges", "timings"),
-    *("caches", "records", "lost"),
+    *("caches", "batchers", "records", "lost"),
     *("self_replay_error", "reliable", "analysed_wall_s", "startup_imports_s", "events", "deadlocks", "bottlenecks"),
     "repeats",
+    "merges",
 }
 
 

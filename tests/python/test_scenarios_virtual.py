@@ -15,7 +15,7 @@ import libperf
 from libperf.testing import run_virtual
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from scenarios.virtual import caches, frameworks, habits, paths, repeats, resources  # noqa: F401 - they register scenarios
+from scenarios.virtual import batches, caches, frameworks, habits, paths, repeats, resources  # noqa: F401 - they register scenarios
 from scenarios.virtual.baselines import TIE, Span, critical_path, first_of, is_right, total_time
 from scenarios.virtual.fix import AS_IT_IS, SCENARIOS, Agent, Fix, Scenario
 from scenarios.virtual.generated import LOADS, OPERATIONS, Generated, generate

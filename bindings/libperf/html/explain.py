@@ -23,6 +23,7 @@ RESOURCES = {
     lib.PERF_RESOURCE_LOCK: "lock",
     lib.PERF_RESOURCE_QUEUE: "queue",
     lib.PERF_RESOURCE_EXECUTOR: "executor",
+    lib.PERF_RESOURCE_BATCHER: "batcher",
 }
 
 

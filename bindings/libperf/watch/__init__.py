@@ -28,6 +28,7 @@ _PARTS = {
     "ssl": "imports.watch_certificates",
     "libperf.langchain": "spans.watch_langchain",
     "libperf.cache.waits": "caches.watch_waits",
+    "libperf.batcher.telemetry": "batchers.watch_batchers",
 }
 
 

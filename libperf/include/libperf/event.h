@@ -41,6 +41,7 @@ typedef enum perf_resource {
     PERF_RESOURCE_LOCK = 2,
     PERF_RESOURCE_QUEUE = 3,    /* capacity 0: unbounded */
     PERF_RESOURCE_EXECUTOR = 4, /* capacity: its threads */
+    PERF_RESOURCE_BATCHER = 5,  /* capacity: batches at a time; 0: it varies */
 } perf_resource;
 
 /** What happened. `key` and `more` are what is said here, else 0; `arg` too.
@@ -121,6 +122,13 @@ typedef enum perf_event_code {
      * that have equal ones are the same call again; arg: where what was called
      * is defined, "file:line" (kind TEXT), 0: not known */
     PERF_EVENT_CALL = 43,
+
+    /* key: future of an item; more: batcher that has it now */
+    PERF_EVENT_BATCH_ITEM = 44,
+    /* The actor processes a batch. key: batcher; arg: items; more: the most
+     * that one may have. Up to BATCH_END its items are resolved. */
+    PERF_EVENT_BATCH_BEGIN = 45,
+    PERF_EVENT_BATCH_END = 46, /* key: batcher */
 } perf_event_code;
 
 /** One event, as a reader gives it. */

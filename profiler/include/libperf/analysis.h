@@ -79,14 +79,16 @@ typedef struct perf_label {
     uint32_t inside;  /* IMPORT: the label around it */
     uint32_t calls;   /* spans (of the kind that takes most), imports */
     uint32_t retried; /* calls that were begun again after an error */
-    uint32_t siblings; /* calls that followed another one from its place */
-    uint32_t pad;
-    uint64_t cpu_ns;   /* used the CPU */
-    uint64_t block_ns; /* kept a thread without using the CPU */
-    uint64_t delay_ns; /* timers and I/O */
-    uint64_t loop_ns;  /* CPU and blocking while on an event loop */
-    uint64_t span_ns;  /* durations of the spans */
-    uint64_t gap_ns;   /* time between grants of a limit in it; 0: none */
+    uint32_t siblings;  /* calls that followed another one from its place */
+    uint32_t mergeable; /* calls, without others inside, that were under way
+                           at one time with one of another actor, or close to
+                           it, and are not the same again */
+    uint64_t cpu_ns;    /* used the CPU */
+    uint64_t block_ns;  /* kept a thread without using the CPU */
+    uint64_t delay_ns;  /* timers and I/O */
+    uint64_t loop_ns;   /* CPU and blocking while on an event loop */
+    uint64_t span_ns;   /* durations of the spans */
+    uint64_t gap_ns;    /* time between grants of a limit in it; 0: none */
     /* of its spans' own times, without what is inside their children: */
     uint64_t first_ns;   /* the earliest one */
     uint64_t median_ns;  /* lower median */
@@ -105,7 +107,7 @@ typedef struct perf_label {
 PERF_API perf_err perf_analysis_label(const perf_analysis *analysis,
                                       uint32_t label, perf_label *out);
 
-/** A semaphore, lock, queue or executor. */
+/** A semaphore, lock, queue, executor or batcher (whose uses are batches). */
 typedef struct perf_resource_use {
     uint32_t kind;      /* perf_resource */
     uint32_t capacity;  /* 0: an unbounded queue */
@@ -129,7 +131,8 @@ PERF_API perf_err perf_analysis_resource(const perf_analysis *analysis,
 typedef enum perf_change_kind {
     /* label: the time it takes itself, times `factor` */
     PERF_CHANGE_TIME = 1,
-    /* semaphore, executor: places, times `factor`; a queue: each worker comes
+    /* semaphore, executor, batcher: places, times `factor` (of a batcher only
+     * where it is known who waits for which item); a queue: each worker comes
      * twice; a lock: what holders do while others wait takes half as long */
     PERF_CHANGE_CAPACITY = 2,
     /* label: time between the grants of its rate limit, times `factor` */
@@ -144,6 +147,16 @@ typedef enum perf_change_kind {
      * still is. Calls that failed, or whose arguments are not known, are made
      * as they were. */
     PERF_CHANGE_CACHE = 5,
+    /* label: calls are made together, at most `factor` (1 or more) of them:
+     * one such batch at a time, of all who came meanwhile. It takes as long as
+     * its longest call, and what BATCH_EACH says. Who is not that one takes no
+     * time; what it would have resolved, given back or put into a queue still
+     * is. */
+    PERF_CHANGE_BATCH = 6,
+    /* label, with BATCH: each call more of a batch takes `factor` times its own
+     * time; where nothing is said none. Of a batch of n that costs
+     * base + each * n it is each / (base + each). */
+    PERF_CHANGE_BATCH_EACH = 7,
 } perf_change_kind;
 
 typedef struct perf_change {

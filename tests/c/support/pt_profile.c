@@ -157,7 +157,8 @@ pt_ops_in(const pt_profile *p, perfi_range ops)
     text[text_at = 0] = 0;
     for (uint32_t i = ops.first; i < ops.end; i++) {
         const perfi_op *op = &p->model.ops.item[i];
-        if (op->code == PERFI_OP_NONE || op->code == PERFI_OP_BEGIN)
+        if (op->code == PERFI_OP_NONE || op->code == PERFI_OP_BEGIN ||
+            op->code == PERFI_OP_END)
             continue;
         add("%s%s", text_at ? " " : "", op_text((perfi_op_code)op->code));
         bool timed = op->code == PERFI_OP_RUN || op->code == PERFI_OP_BLOCK ||
@@ -177,7 +178,8 @@ pt_nth_op(const pt_profile *p, uint64_t id, size_t n)
     perfi_range ops = p->model.programs[number_of(p, id)].ops;
     for (uint32_t i = ops.first; i < ops.end; i++)
         if (p->model.ops.item[i].code != PERFI_OP_NONE &&
-            p->model.ops.item[i].code != PERFI_OP_BEGIN && !n--)
+            p->model.ops.item[i].code != PERFI_OP_BEGIN &&
+            p->model.ops.item[i].code != PERFI_OP_END && !n--)
             return &p->model.ops.item[i];
     ck_abort_msg("not so many operations");
     return NULL;
