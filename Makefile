@@ -63,13 +63,15 @@ bench: setup    ## C benchmarks
 	cmake --preset release >/dev/null && cmake --build --preset release >/dev/null && build/release/bench/perf-bench
 
 peers: setup
-	cmp -s bench/peers/requirements.txt .venv-peers/.requirements || { rm -rf .venv-peers; python3 -m venv .venv-peers && \
+	cat bench/peers/requirements*.txt | cmp -s - .venv-peers/.requirements || { rm -rf .venv-peers; python3 -m venv .venv-peers && \
 	    .venv-peers/bin/pip -q --disable-pip-version-check install -r bench/peers/requirements.txt pytest . && \
-	    cp bench/peers/requirements.txt .venv-peers/.requirements; }
+	    .venv-peers/bin/pip -q --disable-pip-version-check install --no-deps -r bench/peers/requirements-no-deps.txt && \
+	    cat bench/peers/requirements*.txt >.venv-peers/.requirements; }
 	.venv-peers/bin/pip -q --disable-pip-version-check install --no-deps --force-reinstall .
 
-bench-peers: peers ## Python side by side with other libraries, in a venv of their own: traced and cached calls, disk, Redis
-	for script in trace cache disk redis; do .venv-peers/bin/python bench/peers/$${script}_cost.py || exit 1; done
+bench-peers: peers ## Python side by side with other libraries, in a venv of their own: traced and cached calls, disk, Redis, batches
+	for script in trace cache disk redis batch; do .venv-peers/bin/python bench/peers/$${script}_cost.py || exit 1; done
+	.venv-peers/bin/python bench/peers/batch_faults.py
 
 results: peers  ## rewrite bench/RESULTS.md from fresh measurements; LIBPERF_TRACES= and LIBPERF_LLM_CALLS= name what to play
 	$(PYTHON) bench/results.py

@@ -76,6 +76,23 @@ PARTS = {
     "cached-call": peers("peers/cache_cost.py", "cached_call.jsonl"),
     "disk": peers("peers/disk_cost.py", "disk.jsonl"),
     "redis": peers("peers/redis_cost.py", "redis.jsonl"),
+    "batch-simulated": Part(
+        "batch_simulated.json",
+        lambda build: [
+            *("sh", "-c", '"$0" -m libperf.batcher.simulate --json >"$1" && "$0" tools/plot.py docs/batching.svg "$1"'),
+            *(sys.executable, data("batch_simulated.json")),
+        ],
+    ),
+    "batch-call": peers("peers/batch_cost.py", "batch_call.jsonl"),
+    "batch-instructions": Part(
+        "batch_instructions.jsonl",
+        lambda build: [
+            *(peers_python(), "bench/peers/batch_cost.py", "--instructions"),
+            *("--json", data("batch_instructions.jsonl")),
+        ],
+    ),
+    "batch-faults": peers("peers/batch_faults.py", "batch_faults.jsonl"),
+    "batch-embeddings": peers("batch_embeddings.py", "batch_embeddings.jsonl"),
     "keys": script("bench/keys.py", "keys.jsonl"),
     "compression": Part(
         "compression.jsonl",

@@ -8,7 +8,7 @@ Two variables name what is not part of the project: LIBPERF_TRACES a folder of t
 numbers), LIBPERF_LLM_CALLS a file of recorded calls (bench/compression.py).
 
 The JSON lies in build/results. A part that cannot be run (no valgrind, no peers, no traces) keeps its rows, as "not
-measured". parts.py has the programs, bars.py and bars_cache.py what was promised.
+measured". parts.py has the programs, bars.py, bars_cache.py and bars_batch.py what was promised.
 """
 
 from __future__ import annotations
@@ -20,12 +20,14 @@ import sys
 from collections.abc import Sequence
 
 from bars import BARS, Bar, cheaper_form
+from bars_batch import BATCH_BARS
 from bars_cache import CACHE_BARS
 from parts import DATA, PARTS, RELEASE, ROOT, Line, Lines, named, named_lines, path_of
+from simulated import lines as simulated_lines
 from tables import NOT_MEASURED, Section, sections
 
 RESULTS = ROOT / "bench" / "RESULTS.md"
-ALL_BARS = [*BARS, *CACHE_BARS]
+ALL_BARS = [*BARS, *CACHE_BARS, *BATCH_BARS]
 
 HEAD = """\
 # Results
@@ -114,7 +116,7 @@ def below_title(section: Section) -> str:
 
 
 def render() -> str:
-    lines, places = named_lines(), list[str]()
+    lines, places = named_lines() | simulated_lines(), list[str]()
     rows = [bar_row(bar, lines, places) for bar in ALL_BARS]
     text = HEAD + "## Bars\n\n" + table(["what", "bar", "measured", "verdict", "where", "command"], rows)
     text += "".join(f"- {chr(ord('A') + number)}: {place}\n" for number, place in enumerate(places))

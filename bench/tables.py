@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import simulated
 from hit_ratio import table as hit_ratio
 from parts import Line, Lines, lines_of, loaded
 
@@ -50,6 +51,41 @@ def peer_rows(part: str) -> Rows:
     return [[line["what"], middle(line), str(line.get("over_libperf", ""))] for line in lines_of(part)]
 
 
+def batch_rows() -> Rows:
+    """Beside libperf's figure in the same run; batches and CPU where they say something."""
+    rows = []
+    for line in [*lines_of("batch-call"), *lines_of("batch-instructions")]:
+        cells = (line.get(key, "") for key in ("over_libperf", "over_reference", "cpu_ns", "batch"))
+        rows.append([line["what"], middle(line).rstrip(), *map(str, cells)])
+    return rows
+
+
+def fault_rows() -> Rows:
+    """What became of each probe; those that went wrong in bold."""
+    rows = []
+    for line in lines_of("batch-faults"):
+        if "verdicts" in line:
+            found = [line["verdicts"].get(name) for name in FAULTS_HEAD[1:]]
+            rows.append([line["what"], *("-" if not one else one[1] if one[0] else f"**{one[1]}**" for one in found)])
+    return rows
+
+
+def embedding_rows() -> Rows:
+    return [
+        [line["what"], middle(line), str(line.get("share_of_best", line.get("ratio", "")))]
+        for line in lines_of("batch-embeddings")
+        if not line["name"].startswith("embed/load")
+    ]
+
+
+def load_rows() -> Rows:
+    return [
+        [str(line["load"]), line["form"], middle(line), *(str(line[key]) for key in ("p95", "batch", "lag_p99"))]
+        for line in lines_of("batch-embeddings")
+        if line["name"].startswith("embed/load")
+    ]
+
+
 def compression_rows() -> Rows:
     return [
         [
@@ -72,6 +108,13 @@ def instruction_rows() -> Rows:
     ]
 
 
+BATCH_HEAD = ["what", "median", "times libperf", "CPU, times 30 lines", "CPU, ns", "batch"]
+FAULTS_HEAD = ["what goes wrong", "libperf", "batched", "async-batcher", "aiodataloader"]
+FAULTS_AFTER = """\
+Bold: not what its caller can live with. `batched` has no way to close its asyncio processor, the other two have no threads.
+
+"""
+LOAD_HEAD = ["load", "batcher", "mean latency", "P95, ms", "batch", "P99 of the generator's lag, ms"]
 COMPRESSION_HEAD = ["what", "times smaller, median", "mean over values", "pack us", "unpack us", "train s"]
 
 FIRST_CONTACT = """\
@@ -116,6 +159,28 @@ def sections(lines: Lines) -> list[Section]:
         Section("Cached calls from Python, with the loop around them", beside, peer_rows("cached-call"), "cached-call"),
         Section("Cache on disk, from Python", beside, peer_rows("disk"), "disk"),
         Section("Cache in Redis: CPU time a get, 64 at once", beside, peer_rows("redis"), "redis"),
+        Section(
+            "Batches in virtual time: mean / P95 of latency, 20 + n ms a batch of at most 32",
+            simulated.latency_head(),
+            simulated.latency_rows(),
+            "batch-simulated",
+        ),
+        Section(
+            "Batches in virtual time: more than can be done, within 0.15 s",
+            simulated.OVERLOAD_HEAD,
+            simulated.overload_rows(),
+            "batch-simulated",
+        ),
+        Section(
+            "Batches in virtual time: 70 % urgent (0.1 s), 30 % with time (1 s)",
+            simulated.CLASSES_HEAD,
+            simulated.class_rows(),
+            "batch-simulated",
+        ),
+        Section("Batching from Python, with the tasks around it", BATCH_HEAD, batch_rows(), "batch-call"),
+        Section("Batches: who hangs", FAULTS_HEAD, fault_rows(), "batch-faults", FAULTS_AFTER),
+        Section("Batches: a real model", ["what", "median", "ratio"], embedding_rows(), "batch-embeddings"),
+        Section("Batches: a real model under load", LOAD_HEAD, load_rows(), "batch-embeddings"),
         Section("Keys and values", ["what", "median"], plain_rows("keys"), "keys"),
         Section("Compression of LLM responses", COMPRESSION_HEAD, compression_rows(), "compression"),
         Section("Cache policies on real traces", hit_ratio.SUMMARY_HEAD, hit_ratio.summary_rows(ratios), "hit-ratio"),

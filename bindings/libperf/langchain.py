@@ -26,6 +26,7 @@ from .task import begin_in_task
 
 if TYPE_CHECKING:
     from .langchain_cache import LLMCache
+    from .langchain_embeddings import BatchedEmbeddings
 
 RUNS_MAX = 100_000  # runs whose end never came (a stream that nobody finished) are forgotten, oldest first
 MODEL = "gen_ai.request.model"
@@ -304,13 +305,17 @@ def handler() -> Handler:
 
 
 def __getattr__(name: str) -> Any:
-    if name != "LLMCache":  # a program that only traces does not import the cache
-        raise AttributeError(f"module 'libperf.langchain' has no attribute {name!r}")
-    from .langchain_cache import LLMCache
+    if name == "LLMCache":  # a program that only traces does not import the cache
+        from .langchain_cache import LLMCache
 
-    return LLMCache
+        return LLMCache
+    if name == "BatchedEmbeddings":
+        from .langchain_embeddings import BatchedEmbeddings
+
+        return BatchedEmbeddings
+    raise AttributeError(f"module 'libperf.langchain' has no attribute {name!r}")
 
 
-__all__ = ["Handler", "LLMCache", "handler", "switch_off", "switch_on"]
+__all__ = ["BatchedEmbeddings", "Handler", "LLMCache", "handler", "switch_off", "switch_on"]
 
 switch_on_if_asked(__name__)

@@ -369,10 +369,11 @@ def expand(pattern: str) -> list[str]:
 
 def test_paths() -> None:
     """Every file and folder that a document names exists; ARCHITECTURE may leave out the folder that it speaks of."""
-    homes = [ROOT, *(ROOT / part / "include" for part in ("libperf", "profiler", "bench"))]
+    homes = [ROOT, *(ROOT / part / "include" for part in ("libperf", "batcher", "profiler", "bench"))]
     short = [
         ROOT / "libperf",
         ROOT / "libperf/include/libperf",
+        ROOT / "batcher/include/libperf",
         ROOT / "libperf/src/segment",
         ROOT / "profiler/src",
         ROOT / "bindings/libperf",
@@ -392,21 +393,26 @@ def test_paths() -> None:
 # ---- docs/json.md ----
 
 PROGRAM = """
-import sys, time, libperf
+import asyncio, sys, time, libperf
 libperf.Counter("n").add(1)
 libperf.Gauge("g").set(2)
 libperf.Timing("t").record(0.5)
 libperf.Counter("cache.users.memory.hits").add(1)
+libperf.Counter("batcher.embed.items").add(1)
 for _ in range(3):
     with libperf.span("s", tokens=3):
         time.sleep(0.01)
 @libperf.trace
 def again(n): time.sleep(0.01)
 for _ in range(3): again(1)
+async def small():
+    with libperf.span("small"): await asyncio.sleep(0.01)
+async def many(): await asyncio.gather(*[small() for _ in range(8)])
+asyncio.run(many())
 span = libperf.span("left open").__enter__()
 if sys.argv[1:]: import json; print(json.dumps(libperf.snapshot()))
 """
-FREE = {"attributes", "quantities", "counters", "gauges", "lost"}  # their names are the program's
+FREE = {"attributes", "quantities", "counters", "gauges", "lost", "went", "dropped"}  # names of what there was
 PROFILED = (  # of programs that ran in profiling mode
     "self_replay_error",
     "reliable",
@@ -416,6 +422,7 @@ PROFILED = (  # of programs that ran in profiling mode
     "deadlocks",
     "bottlenecks",
     "repeats",
+    "merges",
 )
 
 
