@@ -200,6 +200,9 @@ void bat_tell_one(bat_post *post, bat_future *it, const bat_call *call);
 void bat_hold(bat_queue *queue, bat_future *it);
 void bat_unhold(bat_queue *queue, bat_future *it);
 
+/** In how long there will be room, on a QueueFull: its `retry_after`. */
+void bat_say_retry_after(bat_queue *queue, PyObject *error);
+
 /** Finish what the core has given up, and let in who waits outside. Returns how
  *  many were finished. Keeps an exception that is set. */
 int bat_settle(bat_queue *queue, uint64_t now_ns);

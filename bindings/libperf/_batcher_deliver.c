@@ -137,6 +137,17 @@ bat_silence(bat_future *it)
     Py_CLEAR(it->outer);
 }
 
+void
+bat_say_retry_after(bat_queue *queue, PyObject *error)
+{
+    uint64_t retry_ns = perf_batch_queue_retry_after(queue->core);
+    PyObject *seconds =
+        retry_ns ? PyFloat_FromDouble((double)retry_ns / 1e9) : NULL;
+    if (seconds && PyObject_SetAttr(error, bat_str_retry_after, seconds))
+        PyErr_Clear();
+    Py_XDECREF(seconds);
+}
+
 /** Why the core gave it up, as an exception. */
 static PyObject *
 given_up(bat_queue *queue, bat_future *it, uint64_t now_ns)
@@ -173,14 +184,8 @@ given_up(bat_queue *queue, bat_future *it, uint64_t now_ns)
                  waited, it->running ? ", in a batch that was running" : "");
     }
     PyObject *error = bat_error(queue, kind, PyUnicode_FromString(text), NULL);
-    if (kind != BAT_SHED || !queue->core)
-        return error;
-    uint64_t retry_ns = perf_batch_queue_retry_after(queue->core);
-    PyObject *seconds =
-        retry_ns ? PyFloat_FromDouble((double)retry_ns / 1e9) : NULL;
-    if (seconds && PyObject_SetAttr(error, bat_str_retry_after, seconds))
-        PyErr_Clear();
-    Py_XDECREF(seconds);
+    if (kind == BAT_SHED && queue->core)
+        bat_say_retry_after(queue, error);
     return error;
 }
 

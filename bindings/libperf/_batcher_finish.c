@@ -224,21 +224,13 @@ bat_queue_fail(bat_queue *self, PyObject *const *args, Py_ssize_t nargs)
 static void
 tell_who_gave_up(bat_batch *batch, PyObject *error)
 {
-    bat_queue *queue = batch->queue;
-    bat_post post = {.queue = queue};
-    for (uint32_t i = 0; i < batch->count; i++) {
-        bat_future *it = batch->items[i];
-        if (!is_ours(batch, it))
-            continue;
-        PyObject *text =
-            PyUnicode_FromFormat("the service refused it %d times: %s",
-                                 REFUSED_AT_MOST, Py_TYPE(error)->tp_name);
-        if (bat_resolve(it, BAT_ERROR,
-                        bat_batch_error(queue, text, i, batch->count, error)))
-            batcher_series_add(&queue->series, SERIES_FAILED, 1);
-        bat_tell(&post, it);
-    }
-    bat_post_end(&post);
+    PyObject *text =
+        PyUnicode_FromFormat("the service refused it %d times: %s",
+                             REFUSED_AT_MOST, Py_TYPE(error)->tp_name);
+    if (!text)
+        PyErr_Clear();
+    fail_each(batch, text, error);
+    Py_XDECREF(text);
 }
 
 static void

@@ -229,12 +229,7 @@ refused(bat_queue *self, const bat_future *it, perf_err err)
         batcher_series_add(&self->series, SERIES_REJECTED, 1);
         error = bat_error(self, BAT_FULL,
                           PyUnicode_FromString("the queue is full"), NULL);
-        uint64_t retry_ns = perf_batch_queue_retry_after(self->core);
-        PyObject *seconds =
-            retry_ns ? PyFloat_FromDouble((double)retry_ns / 1e9) : NULL;
-        if (seconds && PyObject_SetAttr(error, bat_str_retry_after, seconds))
-            PyErr_Clear();
-        Py_XDECREF(seconds);
+        bat_say_retry_after(self, error);
     } else if (err == PERF_ERR_CLOSED) {
         error =
             bat_error(self, BAT_CLOSED,

@@ -11,6 +11,7 @@ import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -304,16 +305,14 @@ def handler() -> Handler:
     return _switch.handler
 
 
+# A program that only traces imports neither.
+_LATER = {"BatchedEmbeddings": "langchain_embeddings", "LLMCache": "langchain_cache"}
+
+
 def __getattr__(name: str) -> Any:
-    if name == "LLMCache":  # a program that only traces does not import the cache
-        from .langchain_cache import LLMCache
-
-        return LLMCache
-    if name == "BatchedEmbeddings":
-        from .langchain_embeddings import BatchedEmbeddings
-
-        return BatchedEmbeddings
-    raise AttributeError(f"module 'libperf.langchain' has no attribute {name!r}")
+    if name not in _LATER:
+        raise AttributeError(f"module 'libperf.langchain' has no attribute {name!r}")
+    return getattr(import_module(f"libperf.{_LATER[name]}"), name)
 
 
 __all__ = ["BatchedEmbeddings", "Handler", "LLMCache", "handler", "switch_off", "switch_on"]
