@@ -106,6 +106,7 @@ perf_batcher_destroy_blocking(perf_batcher *b)
     if (b->has_ended)
         pthread_join(b->ended, NULL);
     perfi_stripes_empty(b);
+    perfi_patience_close(&b->callers_wait);
     perfi_batcher_unwatch(b);
     perfi_stripes_close(b, PERFI_STRIPES);
     pthread_cond_destroy(&b->quiet);

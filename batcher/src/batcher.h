@@ -6,6 +6,8 @@
  * not queue for the batcher's. */
 #ifndef PERFI_BATCHER_H
 #define PERFI_BATCHER_H
+#include "patience.h"
+
 #include <libperf/batcher.h>
 #include <pthread.h>
 
@@ -91,11 +93,13 @@ struct perf_batcher {
     uint64_t left;        /* items that were closed away */
     uint64_t sequence;    /* items so far: which stripe is next */
 
-    uint32_t workers; /* threads */
-    uint32_t idle;    /* of these: asleep */
-    uint32_t signals; /* wakes that no sleeper has seen yet */
-    uint32_t coming;  /* workers that will look at the queue before they sleep
-                         or run anything of the user's; signalled ones too */
+    uint32_t workers;   /* threads */
+    uint32_t idle;      /* of these: asleep */
+    uint32_t signals;   /* wakes that no sleeper has seen yet */
+    uint32_t coming;    /* workers that will look at the queue before they sleep
+                           or run anything of the user's; signalled ones too */
+    uint32_t lingering; /* of these: looking whether they are called */
+    bool called;        /* atomic; written under the lock */
     perfi_worker *watcher; /* it sleeps until then; NULL: nobody does */
     uint64_t watched_ns;   /* UINT64_MAX */
     pthread_t ended;       /* a thread to be joined */
@@ -106,6 +110,8 @@ struct perf_batcher {
     uint32_t helpers; /* threads in `process` that wait for an item */
     bool closed;
     uint64_t discard_ns; /* close()'s bound */
+
+    perfi_patience workers_wait, callers_wait; /* locks of their own */
     perfi_stripe stripe[PERFI_STRIPES];
 };
 

@@ -140,10 +140,20 @@ sleep_once(perfi_stripe *s, const perf_batch_item *item, uint64_t until_ns)
     return perfi_item_get(item) & PERFI_ITEM_ENDED;
 }
 
-static perf_err
-wait_outside(perfi_stripe *s, const perf_batch_item *item, uint64_t until_ns)
+static bool
+has_ended(void *ctx)
 {
-    bool ended = false;
+    return perfi_item_get(ctx) & PERFI_ITEM_ENDED;
+}
+
+static perf_err
+wait_outside(perf_batcher *b, perf_batch_item *item, uint64_t until_ns)
+{
+    perfi_stripe *s = stripe_of(b, perfi_item_get(item));
+    bool ended =
+        perfi_patience_wait(&b->callers_wait, until_ns, has_ended, item);
+    if (ended)
+        return perfi_item_err(perfi_item_get(item));
     pthread_mutex_lock(&s->lock);
     do
         ended = sleep_once(s, item, until_ns);
@@ -243,7 +253,6 @@ perf_batcher_wait_blocking(perf_batcher *b, perf_batch_item *item,
     uint64_t until_ns = UINT64_MAX;
     if (timeout_ns != UINT64_MAX)
         until_ns = perfi_later(perf_clock_now_ns(), timeout_ns);
-    return perfi_batcher_is_inside(b)
-               ? wait_inside(b, item, until_ns)
-               : wait_outside(stripe_of(b, word), item, until_ns);
+    return perfi_batcher_is_inside(b) ? wait_inside(b, item, until_ns)
+                                      : wait_outside(b, item, until_ns);
 }

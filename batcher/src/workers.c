@@ -3,7 +3,8 @@
  * A worker that finds nothing to do sleeps. One of them, the watcher, sleeps no
  * longer than until the queue's next time; who moves that time, or makes a
  * batch possible, wakes one worker (attend), unless one is on its way anyway:
- * then that one sees to the next when it leaves to run code of the user. */
+ * then that one sees to the next when it leaves to run code of the user. With
+ * nothing to do at all a worker lingers for a moment before it sleeps. */
 #include "batcher.h"
 
 #include <errno.h>
@@ -72,7 +73,9 @@ perfi_batcher_start(perf_batcher *b)
 void
 perfi_workers_forget(perf_batcher *b)
 {
-    b->workers = b->idle = b->signals = b->coming = 0;
+    b->workers = b->idle = b->signals = b->coming = b->lingering = 0;
+    perfi_patience_forget(&b->workers_wait);
+    perfi_patience_forget(&b->callers_wait);
     b->watcher = NULL;
     b->watched_ns = UINT64_MAX;
     b->has_ended = false;
@@ -93,6 +96,8 @@ next_time(perf_batcher *b, uint64_t now_ns)
 void
 perfi_batcher_attend(perf_batcher *b, uint64_t now_ns)
 {
+    if (b->lingering)
+        __atomic_store_n(&b->called, true, __ATOMIC_RELAXED);
     if (b->coming || !b->open || next_time(b, now_ns) >= b->watched_ns)
         return;
     if (b->idle > b->signals) {
@@ -287,6 +292,33 @@ look(perf_batcher *b, perfi_worker *w, uint64_t now_ns)
     return true;
 }
 
+/* Who called still has the lock, for a moment. */
+static bool
+is_called(void *ctx)
+{
+    perf_batcher *b = ctx;
+    return __atomic_load_n(&b->called, __ATOMIC_RELAXED) &&
+           !pthread_mutex_trylock(&b->lock);
+}
+
+/* Returns true when there may be something to do. Under the lock, which is
+ * given up meanwhile. */
+static bool
+linger(perf_batcher *b)
+{
+    if (b->open || b->coming || b->closed)
+        return false;
+    __atomic_store_n(&b->called, false, __ATOMIC_RELAXED);
+    b->coming++;
+    b->lingering++;
+    pthread_mutex_unlock(&b->lock);
+    if (!perfi_patience_wait(&b->workers_wait, UINT64_MAX, is_called, b))
+        pthread_mutex_lock(&b->lock);
+    b->coming--;
+    b->lingering--;
+    return b->open || b->closed;
+}
+
 static void
 doze(perf_batcher *b, perfi_worker *w, uint64_t now_ns)
 {
@@ -361,7 +393,8 @@ work(void *arg)
             w->idle_until_ns = perfi_later(now_ns, b->config.idle_ns);
         if (may_end(b, w, now_ns))
             break;
-        doze(b, w, now_ns);
+        if (!linger(b))
+            doze(b, w, now_ns);
     }
     end(b, w);
     return NULL;

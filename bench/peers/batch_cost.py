@@ -228,7 +228,7 @@ def main() -> None:
         epilog="example: .venv-peers/bin/python bench/peers/batch_cost.py --rounds 9 --json batch_cost.jsonl",
     )
     parser.add_argument("--rounds", type=positive, default=9, metavar="N", help="at least 9 to be quoted (9)")
-    parser.add_argument("--items", type=positive, default=128_000, metavar="N", help="of a run (128000)")
+    parser.add_argument("--items", type=positive, default=32_000, metavar="N", help="of a run (32000)")
     parser.add_argument("--requests", type=positive, default=200, metavar="N", help="alone (200)")
     parser.add_argument("--idle", type=positive, default=3, metavar="S", help="seconds (3)")
     parser.add_argument("--instructions", action="store_true", help="count them, measure no time")

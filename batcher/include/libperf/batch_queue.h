@@ -129,6 +129,7 @@ typedef struct perf_batch_item {
     uint8_t drop;          /* perf_batch_drop */
     uint32_t attempts;     /* batches it was in so far */
     uint32_t place;        /* private */
+    uint32_t driver;       /* of whoever drives the queue: perf_batcher's own */
     uint64_t submitted_ns; /* when */
     uint64_t taken_ns;     /* when it was last put into a batch */
 
@@ -137,8 +138,6 @@ typedef struct perf_batch_item {
     struct perf_batch_item *previous;
     struct perf_batch_item *links[9];
     uint64_t numbers[4];
-
-    uint32_t driver; /* of whoever drives the queue: perf_batcher's own */
 } perf_batch_item;
 
 /** Why a batch went. Append-only. */
