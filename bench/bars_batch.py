@@ -101,6 +101,15 @@ COST = [
         "{:.3f} ms",
     ),
     Bar(
+        "C: 64 items submitted at once, batches of 32, an item until its caller has it",
+        "<= 0.2 us",
+        "batcher/item/64_at_once",
+        lambda line: float(line["median_ns"]) / 1e3,
+        lambda x: x <= 0.2,
+        "{:.3f} us",
+        lambda lines: f"; the queue alone {lines['batch_queue/item']['median_ns'] / 1e3:.3f} us",
+    ),
+    Bar(
         "CPU of an idle batcher",
         "0 %",
         "batch/idle/libperf",

@@ -3,7 +3,7 @@
     all at once   2,000 sentences, beside the model called with batches of 1, 2, 4 … 64, one after the other, in a thread
                   as libperf does it, and with the largest without a thread and a loop: sentences a second
     alone         one sentence now and then, beside the model called for it alone: what batching adds
-    load          Poisson arrivals at .3 to .9 of what the model can do, beside windows of 5, 20 and 100 ms
+    load          Poisson arrivals at .3 to .9 of what the model can do in a thread, beside windows of 5, 20 and 100 ms
 
 libperf's settings are the same in all of them. Latency counts from when a request was to arrive, not from when the load
 generator came to it; how late that was is in the rows. A window's batch is closed when it is full or so long after its
@@ -297,7 +297,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=positive, default=5, metavar="N", help="(5)")
     parser.add_argument("--items", type=positive, default=2000, metavar="N", help="at once (2000)")
-    parser.add_argument("--requests", type=positive, default=400, metavar="N", help="of each load (400)")
+    parser.add_argument("--requests", type=positive, default=600, metavar="N", help="of each load (600)")
     parser.add_argument("--json", metavar="FILE", help="also write a line of JSON per row; - is standard output")
     arguments = parser.parse_args()
     if not installed():
@@ -305,7 +305,7 @@ def main() -> int:
         return 1
     model = MiniLM()
     texts = sentences(max(arguments.items, arguments.requests))
-    capacity = in_a_loop(model, texts[: 8 * SIZE], SIZE)
+    capacity = in_a_thread(model, texts[: 8 * SIZE], SIZE)
     rows = closed_rows(model, texts[: arguments.items], arguments.rounds)
     rows.append(alone_row(model, texts[: arguments.requests // 2]))
     rows += load_rows(model, texts[: arguments.requests], arguments.rounds, capacity)

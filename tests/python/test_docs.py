@@ -108,6 +108,7 @@ def test_c_programs(tmp_path: Path) -> None:
         "-Werror",
         f"-I{ROOT / 'libperf/include'}",
         f"-I{ROOT / 'bench/include'}",
+        f"-I{ROOT / 'batcher/include'}",
         "-xc",
         "-",
     ]
