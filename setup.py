@@ -98,7 +98,10 @@ setup(
         extension("_scheduler", "event", "handle", "types", "loop"),
         extension("_codec", "encode", "decode", "error", "weigh", "entry", "compressor", "fingerprint"),
         extension("_disk"),
-        extension("_memory", "change", "entry", "front", "set"),
+        extension("_allocations", "hook", "sample", "span"),
+        extension("_speed", "attribute", "block", "context", "current", "handle", "running", "traced"),
+        extension("_sampler", "calls", "stack", "ticks", "watch"),
+        extension("_memory", "change", "entry", "front", "look", "set"),
         extension(
             "_batcher",
             *("await", "batch", "calls", "deliver", "finish", "future", "post", "queue", "results", "seen", "series"),

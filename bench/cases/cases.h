@@ -11,6 +11,7 @@ void add_cache_cases(void);
 void add_clock_cases(void);
 void add_histogram_cases(void);
 void add_metric_cases(void);
+void add_otlp_cases(void);
 void add_path_cases(void);
 void add_policy_cases(void);
 void add_replay_cases(void);

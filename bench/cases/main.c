@@ -9,6 +9,7 @@ main(int argc, char **argv)
     add_clock_cases();
     add_histogram_cases();
     add_metric_cases();
+    add_otlp_cases();
     add_path_cases();
     add_span_cases();
     add_policy_cases();

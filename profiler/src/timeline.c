@@ -287,6 +287,13 @@ take(stream *s, const perf_event *e)
         s->depth--;
 }
 
+/* It says where in the code a thread was, and may lie anywhere. */
+static bool
+is_sample(const perf_event *e)
+{
+    return e->code >= PERF_EVENT_SAMPLE && e->code <= PERF_EVENT_STALL;
+}
+
 /* ---- by actor ---- */
 
 static int
@@ -344,6 +351,8 @@ perfi_timeline_read(perfi_timeline *to, perfi_region *region,
     for (size_t n; (n = perf_reader_events(reader, batch, BATCH));) {
         for (size_t i = 0; i < n; i++) {
             const perf_event *e = &batch[i];
+            if (is_sample(e))
+                continue;
             if (e->block != block) {
                 block = e->block;
                 s.depth = 0;

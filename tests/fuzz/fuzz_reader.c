@@ -4,7 +4,8 @@
  *
  * The first byte of an input chooses: patches on the image of a real trace
  * read from memory (so that most inputs get past the header), the same as a
- * file that changes before a refresh, or the rest as the whole segment. */
+ * file that changes before a refresh, whole or without its rings, or the rest
+ * as the whole segment. */
 #define _GNU_SOURCE
 #include "segment_kit.h"
 
@@ -74,19 +75,25 @@ read_bytes(const uint8_t *bytes, size_t size)
     perf_reader_close(reader);
 }
 
+/* @param counts  1: opened, 2: refreshed without the rings; 3: both. */
 static void
-read_file(const uint8_t *data, size_t size)
+read_file(const uint8_t *data, size_t size, int counts)
 {
     perf_reader *reader;
     size_t used = patch(data, size);
     expect(pwrite(file, patched, valid_size, 0) == (ssize_t)valid_size);
-    if (perf_reader_open_blocking(file_path, NULL, &reader))
+    if (counts & 1 ? perf_reader_open_counts_blocking(file_path, NULL, &reader)
+                   : perf_reader_open_blocking(file_path, NULL, &reader))
         return;
     walk_reader(reader, valid_size);
     memcpy(patched, valid, valid_size);
     patch(data + used, size - used);
     expect(pwrite(file, patched, valid_size, 0) == (ssize_t)valid_size);
-    perf_reader_refresh_blocking(reader); /* after an error the old one stays */
+    /* after an error the old one stays */
+    counts & 2 ? perf_reader_refresh_counts_blocking(reader)
+               : perf_reader_refresh_blocking(reader);
+    walk_reader(reader, valid_size);
+    perf_reader_refresh_blocking(reader);
     walk_reader(reader, valid_size);
     perf_reader_close(reader);
 }
@@ -97,9 +104,12 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (!size)
         return 0;
     memcpy(patched, valid, valid_size);
-    switch (data[0] % 4) {
+    switch (data[0] % 8) {
     case 0: read_bytes(data + 1, size - 1); break;
-    case 1: read_file(data + 1, size - 1); break;
+    case 1:
+    case 2:
+    case 3:
+    case 4: read_file(data + 1, size - 1, data[0] % 8 - 1); break;
     default: patch(data + 1, size - 1); read_bytes(patched, valid_size);
     }
     return 0;

@@ -5,6 +5,7 @@
 #include "segment/segment.h"
 
 #include <libperf/drain.h>
+#include <libperf/frame.h>
 #include <libperf/metric.h>
 
 #include <pthread.h>
@@ -35,7 +36,8 @@ write_everything(void *ctx)
         perf_span_set_int(span, name_of(PERF_KIND_QUANTITY, "q"), 3);
         perf_span_end_at(span, (perf_status)(i % 3), i % 2, i * UINT64_C(1000));
         perf_span_log(span, 2, text, i % 100);
-        perf_event_write((perf_event_code)(i % 42), i, i, i, i);
+        perf_event_write((perf_event_code)(i % 52), i, i, i, i);
+        perf_frame(i / 2, text, i % sizeof text, text, i % 90, i);
         if (i % 100 == 0)
             expect(!perf_drain_step_blocking(drain));
     }
@@ -104,6 +106,19 @@ walk_records(const perf_record *record, size_t n)
     (void)sink;
 }
 
+/* In order, none of them empty, and as many as are said. */
+static void
+expect_buckets(const perf_reader *reader, uint32_t name)
+{
+    static perf_bucket bucket[PERF_BUCKETS_MAX];
+    size_t n = perf_reader_buckets(reader, name, bucket, PERF_BUCKETS_MAX);
+    expect(n <= PERF_BUCKETS_MAX);
+    expect(n == perf_reader_buckets(reader, name, NULL, 0));
+    for (size_t i = 0; i < n; i++)
+        expect(bucket[i].count &&
+               (!i || bucket[i - 1].value_ns < bucket[i].value_ns));
+}
+
 void
 walk_reader(perf_reader *reader, size_t size)
 {
@@ -131,10 +146,18 @@ walk_reader(perf_reader *reader, size_t size)
         expect(!perf_reader_totals(reader, i, &totals));
         expect(totals.quantities <= PERF_QUANTITIES_MAX);
         expect(!perf_reader_histogram(reader, i, histogram));
+        expect_buckets(reader, i);
     }
     expect(!perf_histogram_quantiles(histogram, qs, 4, q));
     expect(perf_reader_totals(reader, info.names, &totals) ==
            PERF_ERR_NOT_FOUND);
+    perf_reader_frame frame;
+    for (uint32_t i = 0; i < 4096; i++)
+        if (!perf_reader_frame_get(reader, i, &frame)) {
+            expect(i && frame.caller < i);
+            expect(strlen(frame.function) <= PERF_TEXT_MAX_BYTES);
+            expect(strlen(frame.file) <= PERF_TEXT_MAX_BYTES);
+        }
     size_t n, seen = 0, open = perf_reader_open_spans(reader, record, STEP);
     walk_records(record, open < STEP ? open : STEP);
     while ((n = perf_reader_records(reader, record, STEP))) {

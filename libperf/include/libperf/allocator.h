@@ -55,6 +55,19 @@ PERF_API size_t perf_allocator_cost(const perf_allocator *allocator,
  *  NULL, and what is not an arena: nothing happens. */
 PERF_API void perf_allocator_arena_purge_blocking(const perf_allocator *arena);
 
+/** All arenas together, with what jemalloc needs for itself. */
+typedef struct perf_allocator_stats {
+    uint64_t allocated_bytes; /* in blocks, rounded up as they are */
+    uint64_t resident_bytes;  /* in memory, with pages that nobody uses now */
+    uint64_t mapped_bytes;    /* asked of the system */
+    uint64_t metadata_bytes;  /* of them, jemalloc's own */
+} perf_allocator_stats;
+
+/** Ask jemalloc, which takes its locks one after the other for that.
+ *  @param out  not NULL; all zero after an error
+ *  Errors: PERF_ERR_INVALID; PERF_ERR_UNSUPPORTED: arenas are libc's. */
+PERF_API perf_err perf_allocator_stats_blocking(perf_allocator_stats *out);
+
 /** What arenas are made of: "jemalloc 5.3.0" or "libc". */
 PERF_API const char *perf_allocator_name(void);
 

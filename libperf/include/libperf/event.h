@@ -129,6 +129,20 @@ typedef enum perf_event_code {
      * that one may have. Up to BATCH_END its items are resolved. */
     PERF_EVENT_BATCH_BEGIN = 45,
     PERF_EVENT_BATCH_END = 46, /* key: batcher */
+
+    /* The three below belong to the span that they name, and may be written
+     * while nothing else is: they say where in the code (frame.h).
+     * key: frame, and from bit 32 on the system's id of the thread that it is
+     * about; 0: the thread whose ring it lies in. arg: perf_span's task.
+     * the thread was here. more: how much CPU time (ns) it stands for: what
+     * the thread has used since the last one */
+    PERF_EVENT_SAMPLE = 47,
+    /* memory was allocated here. more: how many bytes it stands for */
+    PERF_EVENT_ALLOCATED = 48,
+    /* the event loop of this thread was held up here, up to the event. more:
+     * since when (ns). Written when the loop has come round; once before that,
+     * by another thread, in case it never does */
+    PERF_EVENT_STALL = 49,
 } perf_event_code;
 
 /** One event, as a reader gives it. */

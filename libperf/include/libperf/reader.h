@@ -9,10 +9,13 @@
  *           window. records() gives each finished record once and counts what
  *           was overwritten before it could be read. A trace file (drain.h)
  *           is read in the same way.
+ *           Who looks again and again takes counts alone: the rings are most
+ *           of the file, and are left out.
  * Trust:    the bytes may be anything. Every offset, length and number is
  *           checked; damage is PERF_ERR_CORRUPT or a skipped part, counted.
  * Threads:  one thread at a time per reader; the writer is never disturbed.
- * Memory:   the copy, at most what the file reserves; all of a trace file.
+ * Memory:   the copy, at most what the file reserves; all of a trace file. Of
+ *           counts alone a few 64 KiB a thread.
  * Units:    `_ns` are CLOCK_MONOTONIC of the machine that wrote the file. */
 #ifndef LIBPERF_READER_H
 #define LIBPERF_READER_H
@@ -33,6 +36,11 @@ PERF_API perf_err perf_reader_open_blocking(const char *path,
                                             const perf_allocator *allocator,
                                             perf_reader **out);
 
+/** The same, without the rings: the first refresh is a
+ *  perf_reader_refresh_counts_blocking().  Errors: those of both. */
+PERF_API perf_err perf_reader_open_counts_blocking(
+    const char *path, const perf_allocator *allocator, perf_reader **out);
+
 /** Open this process's own segment; starts it when nothing was recorded. */
 PERF_API perf_err perf_reader_open_self_blocking(
     const perf_allocator *allocator, perf_reader **out);
@@ -49,6 +57,12 @@ PERF_API void perf_reader_close(perf_reader *reader);
  *  Errors: those of opening; PERF_ERR_CLOSED for a reader of this process's own
  *  segment that a fork has brought into another one. */
 PERF_API perf_err perf_reader_refresh_blocking(perf_reader *reader);
+
+/** Take a new copy without the rings: names, totals, histograms, open spans; no
+ *  frames. records() and events() find nothing in it, and miss nothing by it:
+ *  they go on with the next whole copy.
+ *  Errors: as above; PERF_ERR_RANGE for more than 512 MiB beside the rings. */
+PERF_API perf_err perf_reader_refresh_counts_blocking(perf_reader *reader);
 
 /** Who wrote the segment. */
 typedef struct perf_reader_info {
@@ -78,6 +92,20 @@ PERF_API perf_err perf_reader_info_get(const perf_reader *reader,
 PERF_API const char *perf_reader_name(const perf_reader *reader, uint32_t name,
                                       perf_kind *kind);
 
+/** A frame (frame.h). The texts end in NUL. */
+typedef struct perf_reader_frame {
+    uint32_t caller; /* 0: none; else smaller than its own number */
+    uint32_t line;   /* 0: not known */
+    const char *function;
+    const char *file;
+} perf_reader_frame;
+
+/** A frame of the segment; numbers begin with 1.  Ownership: `out`'s texts are
+ *  borrowed until a refresh.  Errors: PERF_ERR_INVALID; PERF_ERR_NOT_FOUND: no
+ *  such frame. */
+PERF_API perf_err perf_reader_frame_get(const perf_reader *reader,
+                                        uint32_t frame, perf_reader_frame *out);
+
 enum { PERF_QUANTITIES_MAX = 4 };
 
 /** Everything counted under one name, added up over the threads. */
@@ -104,6 +132,22 @@ PERF_API perf_err perf_reader_totals(const perf_reader *reader, uint32_t name,
  *  Errors: as above. */
 PERF_API perf_err perf_reader_histogram(const perf_reader *reader,
                                         uint32_t name, perf_histogram *into);
+
+enum { PERF_BUCKETS_MAX = 7424 };
+
+/** A bucket of a histogram that is not empty. */
+typedef struct perf_bucket {
+    uint64_t value_ns; /* its mid-point, at most 2^-8 (0.39 %) off */
+    uint64_t count;
+} perf_bucket;
+
+/** The name's histogram, all threads, as what is in it: small enough to keep
+ *  one a second. Smallest first.
+ *  @param out  `capacity` places; PERF_BUCKETS_MAX are always enough
+ *  Returns how many there are, which may be more than `capacity`; that many are
+ *  written.  0: nothing was recorded, or no such name. */
+PERF_API size_t perf_reader_buckets(const perf_reader *reader, uint32_t name,
+                                    perf_bucket *out, size_t capacity);
 
 /** What a record is. */
 typedef enum perf_record_type {
@@ -174,6 +218,12 @@ PERF_API size_t perf_reader_open_spans(const perf_reader *reader,
 /** Take one attribute out of a record.  Returns false past the last one. */
 PERF_API bool perf_record_attribute(const perf_record *record, uint32_t index,
                                     perf_attribute *out);
+
+/** Take all of them out at once; those of a kind that is not known are left
+ *  out.  @param out  `capacity` places.  Returns how many there are in it. */
+PERF_API uint32_t perf_record_attributes(const perf_record *record,
+                                         perf_attribute *out,
+                                         uint32_t capacity);
 
 PERF_END_DECLS
 #endif

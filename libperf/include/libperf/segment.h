@@ -83,6 +83,7 @@ typedef struct perf_segment_stats {
     uint64_t cut_texts;          /* longer than PERF_TEXT_MAX_BYTES */
     uint64_t names_over;         /* names recorded as "(other)" */
     uint64_t spans_unseen;       /* ended, but never visible as open */
+    uint64_t frames_over;        /* frames recorded as their callers */
 } perf_segment_stats;
 
 /** @param out  not NULL; all zero when nothing was recorded yet. */

@@ -42,7 +42,10 @@ typedef enum perf_status {
     PERF_STATUS_CANCELLED = 2, /* neither success nor error */
 } perf_status;
 
-enum { PERF_SPAN_ATTRIBUTES_MAX = 8 };
+enum {
+    PERF_SPAN_ATTRIBUTES_MAX = 8, /* that a program attaches to a span */
+    PERF_SPAN_SUMS_MAX = 4        /* and beside them, by perf_span_add_int() */
+};
 
 /** Begin now.  The task is the parent's.
  *  @param parent  all zero for a root.
@@ -77,9 +80,26 @@ PERF_API bool perf_span_set_float(perf_span span, uint32_t key, double value);
 PERF_API bool perf_span_set_text(perf_span span, uint32_t key, const char *text,
                                  size_t length);
 
+/** Add to an int that the span has under a key; the first time it is attached,
+ *  beside those that count as a program's own.
+ *  @param key  name of kind KEY or QUANTITY
+ *  Returns false when nothing was added: the span is not open, has no place
+ *  where it is visible, or has no room. That is not counted: what could not be
+ *  added is still the caller's. */
+PERF_API bool perf_span_add_int(perf_span span, uint32_t key, int64_t amount);
+
 /** Attach an interned text (a model's name): 16 bytes whatever its length.
  *  @param text  name of kind PERF_KIND_TEXT. */
 PERF_API bool perf_span_set_name(perf_span span, uint32_t key, uint32_t text);
+
+/** What is told that a span ends: while the span is still open, by the thread
+ *  that ends it. It may attach and add to the span; it must neither wait nor
+ *  begin or end one. */
+typedef void (*perf_span_end_fn)(perf_span span);
+
+/** From now on call `told` right before each span ends; NULL: nobody. There is
+ *  one at a time. Nothing costs more while there is none. */
+PERF_API void perf_spans_watch(perf_span_end_fn told);
 
 /** Write a log line that belongs to the span, now.
  *  @param level  0..255; Python's levels divided by 10 are usual (2 info,

@@ -77,6 +77,31 @@ perfi_arena_free(void *memory, size_t size_bytes, void *ctx)
     je_dallocx(memory, MALLOCX_TCACHE_NONE);
 }
 
+static uint64_t
+read_size(const char *name)
+{
+    size_t value = 0, size = sizeof value;
+    je_mallctl(name, &value, &size, NULL, 0);
+    return value;
+}
+
+perf_err
+perf_allocator_stats_blocking(perf_allocator_stats *out)
+{
+    if (!out)
+        return PERF_ERR_INVALID;
+    *out = (perf_allocator_stats){0};
+    /* statistics are as old as the last write to this */
+    uint64_t epoch = 1;
+    if (je_mallctl("epoch", NULL, NULL, &epoch, sizeof epoch))
+        return PERF_ERR_UNSUPPORTED;
+    out->allocated_bytes = read_size("stats.allocated");
+    out->resident_bytes = read_size("stats.resident");
+    out->mapped_bytes = read_size("stats.mapped");
+    out->metadata_bytes = read_size("stats.metadata");
+    return PERF_OK;
+}
+
 const char *
 perf_allocator_name(void)
 {

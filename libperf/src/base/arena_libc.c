@@ -102,6 +102,15 @@ perfi_arena_free(void *memory, size_t size_bytes, void *ctx)
     free(block);
 }
 
+perf_err
+perf_allocator_stats_blocking(perf_allocator_stats *out)
+{
+    if (!out)
+        return PERF_ERR_INVALID;
+    *out = (perf_allocator_stats){0};
+    return PERF_ERR_UNSUPPORTED;
+}
+
 const char *
 perf_allocator_name(void)
 {

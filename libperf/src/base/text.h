@@ -25,4 +25,18 @@ perfi_text_cut(const char *text, size_t length, size_t limit)
         cut--;
     return ((unsigned char)text[cut] & 0xC0) == 0x80 ? limit : cut;
 }
+
+/** Where the longest end of at most `limit` bytes begins that does not split a
+ *  character. Bytes that are not UTF-8 are cut where they are. */
+static inline size_t
+perfi_text_cut_front(const char *text, size_t length, size_t limit)
+{
+    if (length <= limit)
+        return 0;
+    size_t first = length - limit, from = first;
+    while (from < length && from - first < 4 &&
+           ((unsigned char)text[from] & 0xC0) == 0x80)
+        from++;
+    return from - first < 4 ? from : first;
+}
 #endif

@@ -67,3 +67,14 @@ perf_metric_record_intended(uint32_t name, uint64_t intended_ns,
 {
     perf_metric_record(name, end_ns > intended_ns ? end_ns - intended_ns : 0);
 }
+
+uint64_t
+perf_metric_total(uint32_t name)
+{
+    if (perf_name_kind(name) != PERF_KIND_COUNTER)
+        return 0;
+    pthread_mutex_lock(&perfi_segment_state.lock);
+    uint64_t total = perfi_threads_total(name);
+    pthread_mutex_unlock(&perfi_segment_state.lock);
+    return total;
+}

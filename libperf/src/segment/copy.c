@@ -144,6 +144,37 @@ bounded_names(const perfi_header *h)
     return n < UINT32_MAX ? (uint32_t)n : UINT32_MAX;
 }
 
+/* At most as many as fit into a file of that size. */
+static uint32_t
+bounded_frames(perfi_image *image, const perfi_counter *count, uint64_t size)
+{
+    uint64_t n = atomic_load_explicit(count, memory_order_acquire);
+    uint64_t most = size / PERFI_UNIT;
+    if (most > PERF_FRAMES_MAX)
+        most = PERF_FRAMES_MAX;
+    image->damaged += n > most;
+    return (uint32_t)(n < most ? n : most);
+}
+
+/* How many frames there are, in a first look, */
+static void
+look_at_frames(perfi_image *image, const perfi_header *h, uint64_t size)
+{
+    if (perfi_image_has_frames(h))
+        image->frames = bounded_frames(image, &h->frames, size);
+}
+
+/* and in a second one what these need: their functions, and where they lie. */
+static void
+look_behind_frames(perfi_image *image, const perfi_header *h, uint64_t size)
+{
+    if (!perfi_image_has_frames(h))
+        return;
+    image->functions = bounded_frames(image, &h->functions, size);
+    image->frame_chunk =
+        atomic_load_explicit(&h->frame_chunk, memory_order_acquire);
+}
+
 /* How many of the bytes are the segment's: all, unless a trailer says that
  * chunks follow. */
 static uint64_t
@@ -186,24 +217,37 @@ allocate(const perf_reader *r, perfi_image *image)
 }
 
 perf_err
-perfi_copy_file(perf_reader *r, perfi_image *image)
+perfi_look_at_sizes(perf_reader *r, perfi_image *image, uint64_t *bytes)
 {
     perfi_header h;
-    uint64_t bytes;
-    perf_err err = perfi_look_at_file(r, image, &bytes);
+    perf_err err = perfi_look_at_file(r, image, bytes);
     if (err)
         return err;
-    /* The file may grow meanwhile. After the heads the names, which records
-     * mention; after those the size, within which their texts lie. */
+    /* The file may grow meanwhile. After the heads the names and frames, which
+     * records mention; then what the frames need; after those the size, within
+     * which their texts lie. */
     if (!perfi_read_at(r, &h, sizeof h, 0))
         return PERF_ERR_CORRUPT;
     image->names = bounded_names(&h);
+    look_at_frames(image, &h, *bytes);
+    if (!perfi_read_at(r, &h, sizeof h, 0))
+        return PERF_ERR_CORRUPT;
+    look_behind_frames(image, &h, *bytes);
     if (!perfi_read_at(r, &h, sizeof h, 0) ||
-        perfi_image_check_header(&h, bytes))
+        perfi_image_check_header(&h, *bytes))
         return PERF_ERR_CORRUPT;
     uint64_t used = perfi_get(&h.used_bytes);
-    image->size = used < bytes && !image->kept ? used : bytes;
-    err = allocate(r, image);
+    image->size = used < *bytes && !image->kept ? used : *bytes;
+    return PERF_OK;
+}
+
+perf_err
+perfi_copy_file(perf_reader *r, perfi_image *image)
+{
+    uint64_t bytes;
+    perf_err err = perfi_look_at_sizes(r, image, &bytes);
+    if (!err)
+        err = allocate(r, image);
     if (err)
         return err;
     if (!perfi_read_at(r, image->bytes, image->room, 0))
@@ -235,5 +279,7 @@ perfi_copy_bytes(perf_reader *r, perfi_image *image, const void *bytes,
     if (err)
         return err;
     image->names = bounded_names(h);
+    look_at_frames(image, h, image->size);
+    look_behind_frames(image, h, image->size);
     return perfi_chunks_find(r, image);
 }

@@ -1,4 +1,5 @@
-/* image.c - checks a copied segment, makes tables of its names and series. */
+/* image.c - checks a copied segment, makes tables of its names and series; of
+ * its frames: frame_read.c. */
 #include "image.h"
 
 #include <string.h>
@@ -11,10 +12,11 @@ perfi_image_check_header(const perfi_header *h, uint64_t size)
     if (h->layout != PERFI_LAYOUT_VERSION)
         return PERF_ERR_VERSION;
     uint64_t used = perfi_get(&h->used_bytes);
-    if (h->header_bytes != sizeof *h || h->names_max != PERF_NAMES_MAX ||
-        h->max_bytes > (UINT64_C(1) << 36) || h->max_bytes < PERFI_CHUNK ||
-        used < PERFI_CHUNK || size < PERFI_CHUNK ||
-        (used > size && h->max_bytes > size))
+    if ((h->header_bytes != sizeof *h &&
+         h->header_bytes != PERFI_HEADER_WITHOUT_FRAMES) ||
+        h->names_max != PERF_NAMES_MAX || h->max_bytes > (UINT64_C(1) << 36) ||
+        h->max_bytes < PERFI_CHUNK || used < PERFI_CHUNK ||
+        size < PERFI_CHUNK || (used > size && h->max_bytes > size))
         return PERF_ERR_CORRUPT;
     return PERF_OK;
 }
@@ -37,16 +39,13 @@ find_text(const perfi_image *image, uint64_t entry, uint32_t *length)
 {
     uint64_t at = entry >> 16;
     *length = entry >> 8 & 0xff;
-    if (!at || !*length || *length > PERF_TEXT_MAX_BYTES || at > image->size ||
-        *length > image->size - at)
+    if (!at || !*length || *length > PERF_TEXT_MAX_BYTES)
         return NULL;
-    return (const char *)image->bytes + at;
+    return (const char *)perfi_image_bytes(image, at, *length);
 }
 
-/* A name is shown to people and put into files: no NUL, no escape, nor any
- * other control character (U+0000 to U+001F, U+007F to U+009F). */
-static void
-blank_controls(char *text, uint32_t length)
+void
+perfi_image_blank_controls(char *text, uint32_t length)
 {
     for (uint32_t i = 0; i < length; i++) {
         unsigned char here = (unsigned char)text[i];
@@ -63,7 +62,7 @@ index_names(perfi_image *image, const perf_allocator *a)
 {
     static const char other[] = "(other)";
     const perfi_name_entry *entries =
-        (const void *)(image->bytes + PERFI_NAMES_AT);
+        (const void *)(image->bytes + perfi_image_header(image)->header_bytes);
     if (image->names > PERF_NAMES_MAX) {
         image->names = PERF_NAMES_MAX;
         image->damaged++;
@@ -88,7 +87,7 @@ index_names(perfi_image *image, const perf_allocator *a)
             kind = PERF_KIND_SPAN;
         image->name[i] = (perfi_image_name){end, kind};
         memcpy(image->texts + end, text, length);
-        blank_controls(image->texts + end, length);
+        perfi_image_blank_controls(image->texts + end, length);
         end += length + 1;
     }
     return PERF_OK;
@@ -164,6 +163,7 @@ free_tables(perfi_image *image, const perf_allocator *a)
     image->name = NULL;
     image->texts = NULL;
     image->series_of = image->series_at = NULL;
+    perfi_frames_free(image, a);
 }
 
 perf_err
@@ -173,6 +173,8 @@ perfi_image_index(perfi_image *image, const perfi_image_block *blocks,
     perf_err err = index_names(image, allocator);
     if (!err)
         err = index_series(image, blocks, n, allocator);
+    if (!err)
+        err = perfi_frames_index(image, allocator);
     if (err)
         free_tables(image, allocator);
     return err;
@@ -183,5 +185,6 @@ perfi_image_free(perfi_image *image, const perf_allocator *allocator)
 {
     free_tables(image, allocator);
     release(allocator, image->bytes, image->room, 1);
+    release(allocator, image->place, image->chunks, sizeof *image->place);
     *image = (perfi_image){0};
 }

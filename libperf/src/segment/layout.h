@@ -3,7 +3,7 @@
  *
  *   chunk 0   header | table of names | texts of names
  *   chunk 1…  texts of names, thread blocks, spaces of threads, ring chunks,
- *             in the order in which they were asked for
+ *             frames, in the order in which they were asked for
  *
  * A file grows by chunks of 64 KiB. Everything is found from the header by
  * offsets from the start of the file; offset 0 means "none". Lists are linked
@@ -13,7 +13,8 @@
  * A trace file is a segment as it was in the end, perhaps followed by chunks
  * that its rings had written over by then, and a trailer (drain.c).
  *
- * Who writes: the header and the names under the writer's lock; a thread block
+ * Who writes: the header and the names under the writer's lock; frames under
+ * that of their table; a thread block
  * and all that hangs on it by the thread that owns it. The one exception is
  * the id of an open span's slot: 0 means that it is the owner's to fill, any
  * other value that it belongs to whoever ends the span. */
@@ -22,6 +23,7 @@
 #include "../metrics/buckets.h"
 #include "../metrics/counters.h"
 
+#include <libperf/frame.h>
 #include <libperf/reader.h>
 
 enum {
@@ -64,7 +66,14 @@ typedef struct perfi_header {
     perfi_counter names_over, names_cut;
     /* of threads that got no block; atomic add */
     perfi_counter dropped_records, dropped_values, dropped_attributes;
+
+    /* A header that ends here is of a writer that knew no frames. */
+    perfi_counter functions, frames; /* release: those below are whole */
+    perfi_counter frame_chunk;       /* offset of the newest; release */
+    perfi_counter frames_over;
 } perfi_header;
+
+#define PERFI_HEADER_WITHOUT_FRAMES offsetof(perfi_header, functions)
 
 /* ---- thread block: one chunk, reused by a later thread ---- */
 
@@ -102,11 +111,28 @@ typedef struct perfi_slot {
                          of the file), 0 when free */
     perfi_counter parent, start_ticks, trace_hi, trace_lo;
     _Atomic uint32_t name, task;
-    _Atomic uint32_t cells, attributes; /* used */
+    _Atomic uint32_t cells;      /* used */
+    _Atomic uint32_t attributes; /* see perfi_attributes_all() */
     uint32_t block; /* whose slot it is: offset / PERFI_UNIT; constant */
     uint32_t pad;
     perfi_cell cell[PERFI_CELLS];
 } perfi_slot;
+
+/** Of a slot's attributes: how many there are, and how many of them are sums
+ *  that libperf keeps (perf_span_add_int()) beside the program's own. */
+static inline uint32_t
+perfi_attributes_all(uint32_t attributes)
+{
+    return attributes & 0xFF;
+}
+
+static inline uint32_t
+perfi_attributes_sums(uint32_t attributes)
+{
+    return attributes >> 8;
+}
+
+#define PERFI_ONE_SUM UINT32_C(0x101) /* one more, which is a sum */
 
 typedef struct perfi_block {
     uint32_t next; /* offset / PERFI_UNIT of an older block */
@@ -177,6 +203,37 @@ typedef struct perfi_event {
 
 enum { PERFI_EVENT_NS = 1 }; /* time was given: perf_events_set_time() */
 
+/* ---- frames ---- */
+
+/** Functions and frames, each kind in the order of its numbers, from 1 on;
+ *  ends at its end, or where a type is 0. */
+typedef struct perfi_frame_chunk {
+    uint32_t older;             /* offset / PERFI_UNIT of the one before */
+    uint32_t functions, frames; /* how many lie in older ones */
+    uint32_t pad;
+} perfi_frame_chunk;
+
+typedef enum perfi_frame_type {
+    PERFI_FUNCTION = 1,
+    PERFI_FRAME = 2,
+} perfi_frame_type;
+
+typedef struct perfi_function {
+    uint8_t type;  /* PERFI_FUNCTION */
+    uint8_t units; /* whole length in PERFI_UNITs */
+    uint16_t pad;
+    uint16_t function_length, file_length;
+    char texts[8]; /* the function's, then the file's; they go on behind */
+} perfi_function;
+
+typedef struct perfi_frame {
+    uint8_t type;  /* PERFI_FRAME */
+    uint8_t units; /* 1 */
+    uint16_t pad;
+    uint32_t caller; /* smaller than its own number; 0: none */
+    uint32_t function, line;
+} perfi_frame;
+
 /* ---- trace file ---- */
 
 #define PERFI_TRAILER_MAGIC UINT64_C(0x314C494154465250) /* "PRFTAIL1" */
@@ -196,6 +253,9 @@ _Static_assert(sizeof(perfi_cell) == PERFI_UNIT, "one unit");
 _Static_assert(sizeof(perfi_slot) == 512, "a group is half a chunk");
 _Static_assert(sizeof(perfi_series) % PERFI_UNIT == 0, "offsets are in units");
 _Static_assert(sizeof(perfi_ring_chunk) == 48, "records stay aligned");
+_Static_assert(sizeof(perfi_frame_chunk) == PERFI_UNIT, "frames stay aligned");
+_Static_assert(sizeof(perfi_function) == PERFI_UNIT, "one unit, and texts");
+_Static_assert(sizeof(perfi_frame) == PERFI_UNIT, "one unit");
 _Static_assert(sizeof(((perf_record *)0)->cells) == PERFI_CELLS * PERFI_UNIT,
                "a public record holds every cell");
 _Static_assert(sizeof(perfi_header) +
@@ -203,7 +263,8 @@ _Static_assert(sizeof(perfi_header) +
                    PERFI_CHUNK,
                "the header and the table of names share the first chunk");
 
-/* Texts of names begin here in chunk 0. */
+/* Names follow the header, which says how long it is; their texts begin here
+ * in chunk 0. */
 #define PERFI_NAMES_AT sizeof(perfi_header)
 #define PERFI_TEXTS_AT                                                         \
     (PERFI_NAMES_AT + PERF_NAMES_MAX * sizeof(perfi_name_entry))

@@ -11,16 +11,20 @@
 #include <sys/file.h>
 #include <unistd.h>
 
-/* The copy is whole: give out records from it. */
+/* The copy is whole: give out what is in it. A ring without chunks has no
+ * records, and its cursor stays where it is. */
 static void
-use_fresh_heads(const perf_reader *r)
+use_fresh_heads(const perf_reader *r, bool rings)
 {
-    for (uint32_t i = 0; i < r->blocks; i++)
+    for (uint32_t i = 0; i < r->blocks; i++) {
         r->block[i].head = r->block[i].fresh;
+        if (!rings)
+            r->block[i].head.chunks = 0;
+    }
 }
 
-perf_err
-perf_reader_refresh_blocking(perf_reader *r)
+static perf_err
+refresh(perf_reader *r, bool rings)
 {
     if (!r)
         return PERF_ERR_INVALID;
@@ -31,7 +35,8 @@ perf_reader_refresh_blocking(perf_reader *r)
     if (r->self)
         perfi_segment_publish_names(); /* or they would be up to a second old */
     perfi_image fresh = {0};
-    perf_err err = perfi_copy_file(r, &fresh);
+    perf_err err =
+        rings ? perfi_copy_file(r, &fresh) : perfi_copy_counts(r, &fresh);
     if (!err)
         err = perfi_image_index(&fresh, r->block, r->blocks, r->allocator);
     if (err) {
@@ -40,14 +45,27 @@ perf_reader_refresh_blocking(perf_reader *r)
     }
     perfi_image_free(&r->image, r->allocator);
     r->image = fresh;
-    use_fresh_heads(r);
+    use_fresh_heads(r, rings);
     return PERF_OK;
+}
+
+perf_err
+perf_reader_refresh_blocking(perf_reader *r)
+{
+    return refresh(r, true);
+}
+
+perf_err
+perf_reader_refresh_counts_blocking(perf_reader *r)
+{
+    return refresh(r, false);
 }
 
 /* ---- open, close ---- */
 
 static perf_err
-make(const perf_allocator *allocator, int fd, bool self, perf_reader **out)
+make(const perf_allocator *allocator, int fd, bool self, bool rings,
+     perf_reader **out)
 {
     if (!allocator)
         allocator = perf_allocator_libc();
@@ -61,7 +79,7 @@ make(const perf_allocator *allocator, int fd, bool self, perf_reader **out)
     r->fd = fd;
     r->self = self;
     r->process = perfi_segment_state.process;
-    perf_err err = perf_reader_refresh_blocking(r);
+    perf_err err = refresh(r, rings);
     if (err) {
         perf_reader_close(r);
         return err;
@@ -86,9 +104,9 @@ perfi_error_of(int why)
     }
 }
 
-perf_err
-perf_reader_open_blocking(const char *path, const perf_allocator *allocator,
-                          perf_reader **out)
+static perf_err
+open_path(const char *path, const perf_allocator *allocator, bool rings,
+          perf_reader **out)
 {
     if (!out)
         return PERF_ERR_INVALID;
@@ -97,7 +115,23 @@ perf_reader_open_blocking(const char *path, const perf_allocator *allocator,
         return PERF_ERR_INVALID;
     /* O_NONBLOCK: a path may be a pipe that nobody writes to */
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    return fd < 0 ? perfi_error_of(errno) : make(allocator, fd, false, out);
+    return fd < 0 ? perfi_error_of(errno)
+                  : make(allocator, fd, false, rings, out);
+}
+
+perf_err
+perf_reader_open_blocking(const char *path, const perf_allocator *allocator,
+                          perf_reader **out)
+{
+    return open_path(path, allocator, true, out);
+}
+
+perf_err
+perf_reader_open_counts_blocking(const char *path,
+                                 const perf_allocator *allocator,
+                                 perf_reader **out)
+{
+    return open_path(path, allocator, false, out);
 }
 
 perf_err
@@ -112,7 +146,7 @@ perf_reader_open_self_blocking(const perf_allocator *allocator,
     if (perfi_segment_ensure())
         fd = fcntl(perfi_segment_state.fd, F_DUPFD_CLOEXEC, 0);
     pthread_mutex_unlock(&perfi_segment_state.lock);
-    return fd < 0 ? PERF_ERR_SYSTEM : make(allocator, fd, true, out);
+    return fd < 0 ? PERF_ERR_SYSTEM : make(allocator, fd, true, true, out);
 }
 
 perf_err
@@ -127,7 +161,7 @@ perf_reader_open_bytes(const void *bytes, size_t size,
     if (size < PERFI_CHUNK)
         return PERF_ERR_CORRUPT;
     perf_reader *r;
-    perf_err err = make(allocator, -1, false, &r);
+    perf_err err = make(allocator, -1, false, true, &r);
     if (err)
         return err;
     err = perfi_copy_bytes(r, &r->image, bytes, size);
@@ -137,7 +171,7 @@ perf_reader_open_bytes(const void *bytes, size_t size,
         perf_reader_close(r);
         return err;
     }
-    use_fresh_heads(r);
+    use_fresh_heads(r, true);
     *out = r;
     return PERF_OK;
 }
@@ -224,7 +258,10 @@ perf_reader_info_get(const perf_reader *r, perf_reader_info *out)
                   .dropped_values = perfi_get(&h->dropped_values),
                   .dropped_attributes = perfi_get(&h->dropped_attributes),
                   .cut_texts = perfi_get(&h->names_cut),
-                  .names_over = perfi_get(&h->names_over)},
+                  .names_over = perfi_get(&h->names_over),
+                  .frames_over = perfi_image_has_frames(h)
+                                     ? perfi_get(&h->frames_over)
+                                     : 0},
     };
     copy_text(out->service, sizeof out->service, h->service);
     copy_text(out->command, sizeof out->command, h->command);

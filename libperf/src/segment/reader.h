@@ -1,6 +1,6 @@
-/* reader.h - the reader's parts: lifecycle (reader.c), copies (copy.c), where
- * the chunks of rings lie (chunks.c), totals (totals.c), records (records.c).
- */
+/* reader.h - the reader's parts: lifecycle (reader.c), copies (copy.c; without
+ * rings counts.c), where the chunks of rings lie (chunks.c), totals (totals.c),
+ * records (records.c). */
 #ifndef PERFI_READER_H
 #define PERFI_READER_H
 #include "image.h"
@@ -33,6 +33,10 @@ bool perfi_read_at(const perf_reader *reader, void *out, size_t bytes,
 perf_err perfi_look_at_file(perf_reader *reader, perfi_image *image,
                             uint64_t *bytes);
 
+/** The same, and then how many names and bytes there are to copy. */
+perf_err perfi_look_at_sizes(perf_reader *reader, perfi_image *image,
+                             uint64_t *bytes);
+
 /** A block, from the file, or from the image when there is no file. */
 bool perfi_look_at_block(const perf_reader *reader, const perfi_image *image,
                          uint32_t offset, perfi_block *out);
@@ -44,6 +48,12 @@ perf_err perfi_copy_file(perf_reader *reader, perfi_image *image);
 /** The same from memory, where nobody writes. */
 perf_err perfi_copy_bytes(perf_reader *reader, perfi_image *image,
                           const void *bytes, size_t size);
+
+/* counts.c */
+
+/** Copy everything but the rings. What `image` holds is the caller's to free,
+ *  also after an error. */
+perf_err perfi_copy_counts(perf_reader *reader, perfi_image *image);
 
 /* chunks.c */
 

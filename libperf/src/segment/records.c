@@ -61,39 +61,67 @@ take_event(const perf_reader *r, uint32_t block, const perfi_record *from,
     return true;
 }
 
+/* The attribute whose first cell is `place` of the record; its further cells
+ * are there. */
+static bool
+unpack(const unsigned char *place, const perfi_cell *cell, perf_attribute *out)
+{
+    uint32_t room = (uint32_t)sizeof cell->value + cell->more * PERFI_UNIT;
+    *out = (perf_attribute){.key = cell->key, .type = cell->type};
+    switch (cell->type) {
+    case PERF_ATTRIBUTE_INT: out->int_value = (int64_t)cell->value; return true;
+    case PERF_ATTRIBUTE_FLOAT:
+        memcpy(&out->float_value, &cell->value, sizeof out->float_value);
+        return true;
+    case PERF_ATTRIBUTE_NAME: out->name = (uint32_t)cell->value; return true;
+    case PERF_ATTRIBUTE_TEXT:
+        out->text = (const char *)place + offsetof(perfi_cell, value);
+        out->length = cell->length < room ? cell->length : room;
+        return true;
+    default: return false;
+    }
+}
+
+/* The cell at `at`, if all of its attribute lies in the record. */
+static bool
+cell_at(const perf_record *record, uint32_t at, perfi_cell *out)
+{
+    if (at >= PERFI_CELLS)
+        return false;
+    memcpy(out, record->cells + at * PERFI_UNIT, sizeof *out);
+    return at + 1u + out->more <= PERFI_CELLS;
+}
+
 bool
 perf_record_attribute(const perf_record *record, uint32_t index,
                       perf_attribute *out)
 {
+    perfi_cell cell;
     if (!record || !out || index >= record->attributes)
         return false;
-    uint32_t at = 0;
-    perfi_cell cell;
-    for (uint32_t i = 0;; i++) {
-        if (at >= PERFI_CELLS)
-            return false;
-        memcpy(&cell, record->cells + at * PERFI_UNIT, sizeof cell);
-        if (at + 1u + cell.more > PERFI_CELLS)
-            return false;
+    for (uint32_t i = 0, at = 0; cell_at(record, at, &cell); i++) {
         if (i == index)
-            break;
+            return unpack(record->cells + at * PERFI_UNIT, &cell, out);
         at += 1u + cell.more;
     }
-    uint32_t room = (uint32_t)sizeof cell.value + cell.more * PERFI_UNIT;
-    *out = (perf_attribute){.key = cell.key, .type = cell.type};
-    switch (cell.type) {
-    case PERF_ATTRIBUTE_INT: out->int_value = (int64_t)cell.value; return true;
-    case PERF_ATTRIBUTE_FLOAT:
-        memcpy(&out->float_value, &cell.value, sizeof out->float_value);
-        return true;
-    case PERF_ATTRIBUTE_NAME: out->name = (uint32_t)cell.value; return true;
-    case PERF_ATTRIBUTE_TEXT:
-        out->text = (const char *)record->cells + at * PERFI_UNIT +
-                    offsetof(perfi_cell, value);
-        out->length = cell.length < room ? cell.length : room;
-        return true;
-    default: return false;
+    return false;
+}
+
+uint32_t
+perf_record_attributes(const perf_record *record, perf_attribute *out,
+                       uint32_t capacity)
+{
+    uint32_t found = 0;
+    perfi_cell cell;
+    if (!record || !out)
+        return 0;
+    for (uint32_t i = 0, at = 0; i < record->attributes && found < capacity &&
+                                 cell_at(record, at, &cell);
+         i++) {
+        found += unpack(record->cells + at * PERFI_UNIT, &cell, &out[found]);
+        at += 1u + cell.more;
     }
+    return found;
 }
 
 /* ---- rings ---- */
@@ -272,14 +300,13 @@ convert_open(const perf_reader *r, const perfi_block *b, const perfi_slot *from,
              perf_record *to)
 {
     uint32_t cells = atomic_load_explicit(&from->cells, memory_order_acquire);
-    uint32_t attributes =
-        atomic_load_explicit(&from->attributes, memory_order_relaxed);
+    uint32_t attributes = perfi_attributes_all(
+        atomic_load_explicit(&from->attributes, memory_order_relaxed));
+    uint32_t most = PERF_SPAN_ATTRIBUTES_MAX + PERF_SPAN_SUMS_MAX;
     *to = (perf_record){
         .type = PERF_RECORD_SPAN,
         .name = atomic_load_explicit(&from->name, memory_order_relaxed),
-        .attributes = attributes < PERF_SPAN_ATTRIBUTES_MAX
-                          ? attributes
-                          : PERF_SPAN_ATTRIBUTES_MAX,
+        .attributes = attributes < most ? attributes : most,
         .start_ns = perfi_reader_ns(r, perfi_get(&from->start_ticks)),
         .id = perfi_get(&from->id),
         .parent = perfi_get(&from->parent),

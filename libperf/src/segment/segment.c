@@ -191,6 +191,7 @@ start(const perf_segment_config *config)
     s->text_end = PERFI_CHUNK;
     perfi_segment_sign_of_life();
     perfi_names_publish(write_name);
+    perfi_segment_publish_frames();
     perfi_threads_watch();
     return PERF_OK;
 }
@@ -311,6 +312,7 @@ perfi_segment_publish_names(void)
     perfi_header *h = perfi_segment_state.header;
     perfi_set(&h->names_over, perfi_names_over());
     perfi_set(&h->names_cut, perfi_names_cut());
+    perfi_set(&h->frames_over, perf_frames_over());
 }
 
 void
@@ -377,6 +379,7 @@ perf_segment_stats_now(perf_segment_stats *out)
         out->dropped_attributes = perfi_get(&h->dropped_attributes);
         out->cut_texts = perfi_names_cut();
         out->names_over = perfi_names_over();
+        out->frames_over = perf_frames_over();
         perfi_threads_add_stats(out);
     }
     pthread_mutex_unlock(&s->lock);

@@ -18,6 +18,8 @@ typedef struct perfi_segment {
     pthread_mutex_t lock;       /* names, list of threads, start */
     uint32_t process;           /* how many forks away from the first process */
     uint64_t text_at, text_end; /* room for texts of names; under the lock */
+    /* room for frames; under the lock of their table */
+    unsigned char *frame_at, *frame_end;
     char path[PERF_PATH_MAX_BYTES]; /* "": private memory */
 } perfi_segment;
 
@@ -42,7 +44,7 @@ void perfi_count_lost(perfi_lost what);
 /** Write down the latest rate of the clock and a sign of life. */
 void perfi_segment_sign_of_life(void);
 
-/** Write down how many names found no room or were cut. */
+/** Write down how many names and frames found no room or were cut. */
 void perfi_segment_publish_names(void);
 
 /** Offsets fit 32 bits in units of 16 bytes (up to 64 GiB). */
@@ -76,6 +78,11 @@ bool perfi_storage_back(int fd, uint64_t offset, uint64_t bytes);
 
 /** Random, never 0. */
 uint64_t perfi_random_bits(void);
+
+/* frame_write.c */
+
+/** Write every frame, now and later, into the segment that has just started. */
+void perfi_segment_publish_frames(void);
 
 /* command.c */
 

@@ -8,6 +8,7 @@
 #include "thread.h"
 
 #include "../base/clock.h"
+#include "../base/frame.h"
 #include "../base/intern.h"
 
 #include <stdlib.h>
@@ -26,8 +27,8 @@ static pthread_key_t thread_end;
 static bool watching;
 
 /* Under the segment's lock; what a new thread begins with. A forked child keeps
- * it. */
-static bool events_are_on;
+ * them. */
+static bool events_are_on, ends_are_watched;
 
 /* What a thread points at when it found no room: it is not to ask each time. */
 static perfi_thread no_room;
@@ -98,11 +99,12 @@ perfi_threads_forget(void)
 
 /* Under the lock. */
 static void
-switch_events(perfi_thread *t)
+make_special_or_plain(perfi_thread *t)
 {
+    bool special = events_are_on || ends_are_watched;
     atomic_store_explicit(&t->events, events_are_on, memory_order_relaxed);
     if (t->plain)
-        atomic_store_explicit(t->plain, events_are_on ? NULL : t,
+        atomic_store_explicit(t->plain, special ? NULL : t,
                               memory_order_relaxed);
 }
 
@@ -127,7 +129,7 @@ attach(void)
          * not hear of: such a one is never plain */
         if (!pthread_setspecific(thread_end, t) && !ended)
             t->plain = &perfi_thread_plain;
-        switch_events(t);
+        make_special_or_plain(t);
     }
     pthread_mutex_unlock(&s->lock);
     return t ? t : &no_room;
@@ -176,14 +178,26 @@ perfi_thread_space(perfi_thread *t, size_t bytes)
     return piece;
 }
 
+static void
+switch_all(bool *what, bool on)
+{
+    pthread_mutex_lock(&perfi_segment_state.lock);
+    *what = on;
+    for (perfi_thread *t = all_threads; t; t = t->all)
+        make_special_or_plain(t);
+    pthread_mutex_unlock(&perfi_segment_state.lock);
+}
+
 void
 perfi_threads_switch_events(bool on)
 {
-    pthread_mutex_lock(&perfi_segment_state.lock);
-    events_are_on = on;
-    for (perfi_thread *t = all_threads; t; t = t->all)
-        switch_events(t);
-    pthread_mutex_unlock(&perfi_segment_state.lock);
+    switch_all(&events_are_on, on);
+}
+
+void
+perfi_threads_watch_ends(bool on)
+{
+    switch_all(&ends_are_watched, on);
 }
 
 void
@@ -198,6 +212,31 @@ perfi_threads_add_stats(perf_segment_stats *stats)
     }
 }
 
+/* As a reader finds it: the thread's own table is the thread's alone. */
+static uint64_t
+total_of(const perfi_block *block, uint32_t name)
+{
+    /* acquire: pairs with the release of perfi_series_make() */
+    uint32_t at = atomic_load_explicit(&block->series, memory_order_acquire);
+    while (at) {
+        const perfi_series *s = perfi_at(at);
+        if (s->name == name)
+            return perfi_get(&s->sum);
+        at = s->next;
+    }
+    return 0;
+}
+
+uint64_t
+perfi_threads_total(uint32_t name)
+{
+    uint64_t total = 0;
+    for (const perfi_thread *t = all_threads; t; t = t->all)
+        if (__builtin_add_overflow(total, total_of(t->block, name), &total))
+            total = UINT64_MAX;
+    return total;
+}
+
 /* ---- fork ---- */
 
 static void
@@ -205,11 +244,13 @@ before_fork(void)
 {
     pthread_mutex_lock(&perfi_segment_state.lock);
     perfi_names_lock();
+    perfi_frames_lock();
 }
 
 static void
 after_fork_in_parent(void)
 {
+    perfi_frames_unlock();
     perfi_names_unlock();
     pthread_mutex_unlock(&perfi_segment_state.lock);
 }
@@ -237,6 +278,8 @@ after_fork_in_child(void)
     atomic_store_explicit(&perfi_thread_plain, NULL, memory_order_relaxed);
     if (watching)
         pthread_setspecific(thread_end, NULL);
+    perfi_frames_forget_sink();
+    perfi_frames_unlock();
     perfi_names_unlock();
     pthread_mutex_unlock(&s->lock);
 }

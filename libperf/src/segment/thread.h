@@ -39,10 +39,11 @@ typedef struct perfi_thread {
 } perfi_thread;
 
 /** This thread when there is nothing special about it, else NULL: not attached
- *  yet, no room for it, or its spans write events. So these cost the hot verbs
- *  nothing. Written by other threads too, under the lock; relaxed: nothing
- *  hangs on it but from which span on there are events. Dynamic TLS: a Python
- *  module must not need the loader's small reserve of static TLS. */
+ *  yet, no room for it, its spans write events, or somebody watches how they
+ *  end. So these cost the hot verbs nothing. Written by other threads too,
+ * under the lock; relaxed: nothing hangs on it but from which span on there are
+ * events. Dynamic TLS: a Python module must not need the loader's small reserve
+ * of static TLS. */
 extern _Thread_local _Atomic(perfi_thread *) perfi_thread_plain;
 
 static inline perfi_thread *
@@ -68,6 +69,9 @@ void *perfi_thread_space(perfi_thread *t, size_t bytes);
 /** Let every thread's spans write events, or stop; later threads too. */
 void perfi_threads_switch_events(bool on);
 
+/** Somebody wants to be told of the end of each span, or no longer. */
+void perfi_threads_watch_ends(bool on);
+
 /** Free what threads of the process we were forked from had allocated. */
 void perfi_threads_forget(void);
 
@@ -76,4 +80,7 @@ void perfi_threads_watch(void);
 
 /** Add up what the threads could not keep. The lock must be held. */
 void perfi_threads_add_stats(perf_segment_stats *stats);
+
+/** The sum of a counter over all threads there were. The lock must be held. */
+uint64_t perfi_threads_total(uint32_t name);
 #endif

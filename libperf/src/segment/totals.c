@@ -129,3 +129,46 @@ perf_reader_histogram(const perf_reader *r, uint32_t name, perf_histogram *into)
     }
     return err;
 }
+
+/* Add a page of all series up; false: none of them has it. */
+static bool
+add_page(const perf_reader *r, range in, uint32_t page,
+         uint64_t sum[PERFI_PAGE_BUCKETS])
+{
+    bool found = false;
+    for (uint32_t i = in.first; i < in.end; i++) {
+        const perfi_series *s =
+            perfi_image_at(&r->image, r->image.series_at[i], sizeof *s);
+        const uint64_t *counters = s ? page_of(r, s, page) : NULL;
+        for (uint32_t k = 0; counters && k < PERFI_PAGE_BUCKETS; k++)
+            sum[k] = (found ? sum[k] : 0) + counters[k];
+        found = found || counters;
+    }
+    return found;
+}
+
+size_t
+perf_reader_buckets(const perf_reader *r, uint32_t name, perf_bucket *out,
+                    size_t capacity)
+{
+    _Static_assert((int)PERF_BUCKETS_MAX == (int)PERFI_BUCKETS,
+                   "as the header says");
+    range in = {0, 0};
+    uint64_t sum[PERFI_PAGE_BUCKETS];
+    size_t n = 0;
+    if (series_of(r, name, &in))
+        return 0;
+    for (uint32_t page = 0; page < PERFI_PAGES; page++) {
+        if (!add_page(r, in, page, sum))
+            continue;
+        for (uint32_t k = 0; k < PERFI_PAGE_BUCKETS; k++) {
+            if (!sum[k])
+                continue;
+            uint32_t bucket = page * PERFI_PAGE_BUCKETS + k;
+            if (out && n < capacity)
+                out[n] = (perf_bucket){perfi_bucket_middle(bucket), sum[k]};
+            n++;
+        }
+    }
+    return n;
+}

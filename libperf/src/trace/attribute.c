@@ -76,7 +76,9 @@ attach(const perf_span *span, perfi_cell cell, const char *text, size_t length)
         return drop();
     uint32_t used = atomic_load_explicit(&slot->cells, memory_order_relaxed);
     uint32_t n = atomic_load_explicit(&slot->attributes, memory_order_relaxed);
-    if (n == PERF_SPAN_ATTRIBUTES_MAX || used == PERFI_CELLS)
+    if (perfi_attributes_all(n) - perfi_attributes_sums(n) ==
+            PERF_SPAN_ATTRIBUTES_MAX ||
+        used == PERFI_CELLS)
         return drop();
     size_t kept = 0;
     if (text) {
@@ -103,6 +105,44 @@ perf_span_set_int(perf_span span, uint32_t key, int64_t value)
     perfi_cell cell = {.key = key, .type = PERF_ATTRIBUTE_INT};
     cell.value = (uint64_t)value;
     return attach(&span, cell, NULL, 0);
+}
+
+/* The int under a key, NULL: there is none. */
+static perfi_cell *
+find_int(perfi_slot *slot, uint32_t key, uint32_t cells)
+{
+    for (uint32_t i = 0; i < cells; i += 1u + slot->cell[i].more)
+        if (slot->cell[i].key == key &&
+            slot->cell[i].type == PERF_ATTRIBUTE_INT)
+            return &slot->cell[i];
+    return NULL;
+}
+
+bool
+perf_span_add_int(perf_span span, uint32_t key, int64_t amount)
+{
+    perfi_slot *slot = slot_of(&span);
+    if (!slot || key >= PERF_NAMES_MAX)
+        return false;
+    uint32_t used = atomic_load_explicit(&slot->cells, memory_order_relaxed);
+    uint32_t n = atomic_load_explicit(&slot->attributes, memory_order_relaxed);
+    perfi_cell *cell = find_int(slot, key, used);
+    if (cell) {
+        int64_t sum;
+        if (__builtin_add_overflow((int64_t)cell->value, amount, &sum))
+            sum = amount < 0 ? INT64_MIN : INT64_MAX;
+        cell->value = (uint64_t)sum;
+        return true;
+    }
+    if (perfi_attributes_sums(n) == PERF_SPAN_SUMS_MAX || used == PERFI_CELLS)
+        return false;
+    perfi_cell fresh = {.key = key, .type = PERF_ATTRIBUTE_INT};
+    fresh.value = (uint64_t)amount;
+    pack(&slot->cell[used], fresh, NULL, 0);
+    atomic_store_explicit(&slot->attributes, n + PERFI_ONE_SUM,
+                          memory_order_relaxed);
+    atomic_store_explicit(&slot->cells, used + 1, memory_order_release);
+    return true;
 }
 
 bool

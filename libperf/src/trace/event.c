@@ -24,6 +24,14 @@ is_given(uint64_t *now_ns, uint64_t *cpu_ns)
     return __builtin_expect(*now_ns || *cpu_ns, 0);
 }
 
+/* Samples and the like may come while nothing else is written, and often: they
+ * bring no readings of CPU time and memory with them. */
+static bool
+is_sample(perf_event_code code)
+{
+    return code >= PERF_EVENT_SAMPLE && code <= PERF_EVENT_STALL;
+}
+
 /* The CPU time of this thread, when it is time to read it again; else 0. */
 static uint64_t
 cpu_ns_now(perfi_thread *t, uint64_t ticks)
@@ -70,7 +78,7 @@ perfi_event_write(perfi_thread *t, perf_event_code code, uint32_t arg,
     bool given = is_given(&time, &cpu_ns);
     if (!given) {
         time = ticks;
-        cpu_ns = cpu_ns_now(t, ticks);
+        cpu_ns = is_sample(code) ? 0 : cpu_ns_now(t, ticks);
     }
     perfi_event event = {
         .type = PERF_RECORD_EVENT,
@@ -85,7 +93,8 @@ perfi_event_write(perfi_thread *t, perf_event_code code, uint32_t arg,
         .more = more,
     };
     /* the first event of a thread says who it is */
-    if (cpu_ns && code != PERF_EVENT_THREAD && is_memory_due(ticks)) {
+    if (cpu_ns && code != PERF_EVENT_THREAD && !is_sample(code) &&
+        is_memory_due(ticks)) {
         perfi_event memory = event;
         memory.code = PERF_EVENT_MEMORY;
         memory.arg = 0;

@@ -9,6 +9,7 @@
 #include "../segment/slot.h"
 #include "attribute.h"
 #include "event.h"
+#include "slo.h"
 
 #include <string.h>
 
@@ -156,8 +157,8 @@ write_record(perfi_thread *t, const perf_span *span, perf_status status,
     uint32_t cells = 0, attributes = 0;
     if (slot) {
         cells = atomic_load_explicit(&slot->cells, memory_order_relaxed);
-        attributes =
-            atomic_load_explicit(&slot->attributes, memory_order_relaxed);
+        attributes = perfi_attributes_all(
+            atomic_load_explicit(&slot->attributes, memory_order_relaxed));
     }
     size_t bytes = sizeof(perfi_record) + cells * PERFI_UNIT;
     perfi_record *r = perfi_ring_reserve(t, bytes);
@@ -185,6 +186,17 @@ write_record(perfi_thread *t, const perf_span *span, perf_status status,
     perfi_ring_commit(t, bytes);
 }
 
+/* It ended badly, or somebody judges it. */
+__attribute__((cold, noinline)) static void
+count_specially(perfi_series *s, perf_status status, uint64_t duration_ns)
+{
+    if (status == PERF_STATUS_ERROR)
+        perfi_add(&s->errors, 1);
+    else if (status == PERF_STATUS_CANCELLED)
+        perfi_add(&s->cancelled, 1);
+    perfi_slo_count(s->name, status, duration_ns);
+}
+
 static inline void
 count(perfi_thread *t, const perf_span *span, perf_status status,
       uint64_t duration_ns, const perfi_slot *slot)
@@ -197,14 +209,23 @@ count(perfi_thread *t, const perf_span *span, perf_status status,
         return;
     }
     perfi_series_record(t, s, duration_ns);
-    if (__builtin_expect(status == PERF_STATUS_ERROR, 0))
-        perfi_add(&s->errors, 1);
-    else if (__builtin_expect(status == PERF_STATUS_CANCELLED, 0))
-        perfi_add(&s->cancelled, 1);
+    if (__builtin_expect(status != PERF_STATUS_OK || perfi_slo_watches(s->name),
+                         0))
+        count_specially(s, status, duration_ns);
     uint32_t cells =
         slot ? atomic_load_explicit(&slot->cells, memory_order_relaxed) : 0;
     if (__builtin_expect(cells != 0, 0))
         add_quantities(s, slot, cells);
+}
+
+/* Acquire with release: what it needs was made before it was given. */
+static _Atomic perf_span_end_fn watcher;
+
+void
+perf_spans_watch(perf_span_end_fn told)
+{
+    atomic_store_explicit(&watcher, told, memory_order_release);
+    perfi_threads_watch_ends(told != NULL);
 }
 
 /* The thread that ends the span, which writes an event if it writes any. NULL:
@@ -220,6 +241,10 @@ find_to_end(const perf_span *span, perf_status status)
     }
     if (span->slot && !perfi_slot_of(span->slot, span->id))
         return NULL; /* ended before */
+    perf_span_end_fn told =
+        atomic_load_explicit(&watcher, memory_order_acquire);
+    if (told)
+        told(*span);
     if (has_events(t))
         perfi_event_write(t, PERF_EVENT_SPAN_END, status, span->id, span->id,
                           0);

@@ -195,6 +195,33 @@ START_TEST(test_forked_child_goes_on_using_an_arena)
 }
 END_TEST
 
+START_TEST(test_stats_of_all_arenas_go_up_with_one)
+{
+    perf_allocator_stats before, after, none;
+    ck_assert_int_eq(perf_allocator_stats_blocking(NULL), PERF_ERR_INVALID);
+    perf_err err = perf_allocator_stats_blocking(&before);
+    if (!strcmp(perf_allocator_name(), "libc")) {
+        memset(&none, 0, sizeof none);
+        ck_assert_int_eq(err, PERF_ERR_UNSUPPORTED);
+        ck_assert_mem_eq(&before, &none, sizeof none);
+        return;
+    }
+    ck_assert_int_eq(err, PERF_OK);
+    const perf_allocator *arena;
+    ck_assert_int_eq(perf_allocator_arena_create(&arena), PERF_OK);
+    enum { BYTES = 10 << 20 };
+    memset(arena->alloc(BYTES, arena->ctx), 1, BYTES);
+    ck_assert_int_eq(perf_allocator_stats_blocking(&after), PERF_OK);
+    ck_assert_uint_ge(after.allocated_bytes, before.allocated_bytes + BYTES);
+    ck_assert_uint_ge(after.resident_bytes, after.allocated_bytes);
+    ck_assert_uint_ge(after.mapped_bytes, after.allocated_bytes);
+    ck_assert_uint_gt(after.metadata_bytes, 0);
+    perf_allocator_arena_destroy(arena);
+    ck_assert_int_eq(perf_allocator_stats_blocking(&after), PERF_OK);
+    ck_assert_uint_lt(after.allocated_bytes, before.allocated_bytes + BYTES);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -208,5 +235,6 @@ main(void)
     tcase_add_test(tests, test_arena_may_be_used_by_many_threads);
     if (!PT_SANITIZED) /* whose own malloc a fork beside threads may block */
         tcase_add_test(tests, test_forked_child_goes_on_using_an_arena);
+    tcase_add_test(tests, test_stats_of_all_arenas_go_up_with_one);
     return pt_end();
 }

@@ -151,6 +151,59 @@ START_TEST(test_several_quantiles_are_the_single_ones)
 }
 END_TEST
 
+START_TEST(test_counts_up_to_bounds)
+{
+    perf_histogram *h = make();
+    const uint64_t values[] = {5, 127, 1000, 100000, UINT64_MAX};
+    const uint64_t bounds[] = {4, 5, 127, 1000, 1010, 1 << 20, UINT64_MAX};
+    /* 1,000 shares its bucket with 1,003 */
+    const uint64_t want[] = {0, 1, 2, 2, 3, 4, 5};
+    enum { N = sizeof bounds / sizeof *bounds };
+    uint64_t got[N];
+    perf_histogram_record_many(h, values, sizeof values / sizeof *values);
+    ck_assert_int_eq(perf_histogram_up_to(h, bounds, N, got), PERF_OK);
+    for (int i = 0; i < N; i++)
+        ck_assert_uint_eq(got[i], want[i]);
+    const uint64_t equal[] = {127, 127}, falling[] = {127, 126};
+    ck_assert_int_eq(perf_histogram_up_to(h, equal, 2, got), PERF_OK);
+    ck_assert_uint_eq(got[0], got[1]);
+    ck_assert_int_eq(perf_histogram_up_to(h, falling, 2, got), PERF_ERR_RANGE);
+    ck_assert_int_eq(perf_histogram_up_to(h, NULL, 0, NULL), PERF_OK);
+    ck_assert_int_eq(perf_histogram_up_to(h, NULL, 1, got), PERF_ERR_INVALID);
+    ck_assert_int_eq(perf_histogram_up_to(h, equal, 1, NULL), PERF_ERR_INVALID);
+    ck_assert_int_eq(perf_histogram_up_to(NULL, equal, 1, got),
+                     PERF_ERR_INVALID);
+    perf_histogram_destroy(h);
+}
+END_TEST
+
+START_TEST(test_counts_up_to_bounds_are_within_a_bucket)
+{
+    enum { VALUES = 3000, N = 40 };
+    perf_histogram *h = make();
+    pt_random random = {5};
+    uint64_t values[VALUES], bounds[N], got[N], before[N] = {0};
+    for (int i = 0; i < N; i++)
+        bounds[i] = UINT64_C(3) << i;
+    for (int v = 0; v < VALUES; v++) {
+        values[v] = pt_next(&random) >> pt_below(&random, 60);
+        perf_histogram_record(h, values[v]);
+        perf_histogram_up_to(h, bounds, N, got);
+        for (int i = 0; i < N; i++) {
+            uint64_t at_most = 0, surely = 0;
+            for (int w = 0; v % 500 == 0 && w <= v; w++) {
+                at_most += values[w] <= bounds[i];
+                surely += values[w] <= bounds[i] - bounds[i] / 128;
+            }
+            PT_ASSERT(got[i] >= before[i]); /* none ever falls */
+            PT_ASSERT(v % 500 || (surely <= got[i] && got[i] <= at_most));
+            before[i] = got[i];
+        }
+    }
+    perf_histogram_destroy(h);
+}
+END_TEST
+
 START_TEST(test_rank_is_exact_for_huge_counts)
 {
     perf_histogram *h = make();
@@ -215,6 +268,33 @@ START_TEST(test_subtract_refuses_what_is_not_earlier)
     ck_assert_uint_eq(perf_histogram_max(h), 0);
     ck_assert(perfi_histogram_check(h));
     perf_histogram_destroy(other);
+    perf_histogram_destroy(h);
+}
+END_TEST
+
+START_TEST(test_buckets_one_by_one)
+{
+    perf_histogram *h = make();
+    perf_histogram_bucket bucket = {0};
+    uint32_t cursor = 0;
+    ck_assert(!perf_histogram_next(h, &cursor, &bucket));
+    const uint64_t values[] = {0, 7, 7, 1000, 1003, UINT64_MAX};
+    perf_histogram_record_many(h, values, 6);
+    const perf_histogram_bucket expected[] = {
+        {0, 0, 1}, {7, 7, 2}, {1000, 1003, 2}, {255ull << 56, UINT64_MAX, 1}};
+    cursor = 0;
+    for (int i = 0; i < 4; i++) {
+        ck_assert(perf_histogram_next(h, &cursor, &bucket));
+        ck_assert_uint_eq(bucket.low, expected[i].low);
+        ck_assert_uint_eq(bucket.high, expected[i].high);
+        ck_assert_uint_eq(bucket.count, expected[i].count);
+    }
+    ck_assert(!perf_histogram_next(h, &cursor, &bucket));
+    ck_assert(!perf_histogram_next(h, &cursor, &bucket));
+    cursor = 0;
+    ck_assert(!perf_histogram_next(NULL, &cursor, &bucket));
+    cursor = UINT32_MAX;
+    ck_assert(!perf_histogram_next(h, &cursor, &bucket));
     perf_histogram_destroy(h);
 }
 END_TEST
@@ -345,9 +425,12 @@ main(void)
     tcase_add_test(tests, test_sum_saturates);
     tcase_add_test(tests, test_null_is_refused_or_ignored);
     tcase_add_test(tests, test_several_quantiles_are_the_single_ones);
+    tcase_add_test(tests, test_counts_up_to_bounds);
+    tcase_add_test(tests, test_counts_up_to_bounds_are_within_a_bucket);
     tcase_add_test(tests, test_rank_is_exact_for_huge_counts);
     tcase_add_test(tests, test_window_is_the_difference_of_two_copies);
     tcase_add_test(tests, test_subtract_refuses_what_is_not_earlier);
+    tcase_add_test(tests, test_buckets_one_by_one);
     tcase_add_test(tests, test_reset_forgets_everything);
     tcase_add_test(tests,
                    test_intended_start_shows_what_a_stall_did_to_callers);

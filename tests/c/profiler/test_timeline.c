@@ -42,6 +42,29 @@ START_TEST(test_nested_actors_share_a_thread)
 }
 END_TEST
 
+/* Wherever they lie: before a thread's beginning, too. */
+START_TEST(test_samples_are_nobodys_moments)
+{
+    pt_profile p;
+    perf_event_write(PERF_EVENT_STALL, 1, 2, 3, 4);
+    uint64_t main = pt_main();
+    pt_at(1);
+    perf_event_write(PERF_EVENT_SAMPLE, 1, 99, 3, 4);
+    pt_at(2);
+    pt_say(LABEL);
+    pt_at(3);
+    perf_event_write(PERF_EVENT_ALLOCATED, 1, 99, 3, 4);
+    pt_profile_timeline(&p);
+    ck_assert_str_eq(pt_moments(&p, main), "THREAD@0 LABEL@2");
+    ck_assert_uint_eq(p.line.events - p.line.memory.count, 2);
+    ck_assert_uint_eq(p.line.end, 2 * PT_MS);
+    ck_assert_uint_eq(p.line.spans.count, 0);
+    ck_assert_uint_eq(p.line.threads.count, 1);
+    ck_assert(!p.line.is_cut);
+    pt_profile_free(&p);
+}
+END_TEST
+
 START_TEST(test_deeper_than_any_program_is_no_overflow)
 {
     pt_profile p;
@@ -356,6 +379,7 @@ main(void)
 {
     TCase *tests = pt_begin("profiler.timeline");
     tcase_add_test(tests, test_nested_actors_share_a_thread);
+    tcase_add_test(tests, test_samples_are_nobodys_moments);
     tcase_add_test(tests, test_deeper_than_any_program_is_no_overflow);
     tcase_add_test(tests, test_what_a_spawner_says_of_its_child);
     tcase_add_test(tests,

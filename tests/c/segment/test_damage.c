@@ -4,6 +4,7 @@
 
 #include "segment/reader.h"
 
+#include <libperf/frame.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,6 +27,7 @@ write_everything(unsigned index, void *ctx)
         perf_span_set_int(span, pt_name(PERF_KIND_QUANTITY, "q"), 3);
         perf_span_end_at(span, (perf_status)(i % 3), i % 2, i * UINT64_C(1000));
         perf_span_log(span, 2, text, i % 100);
+        perf_frame(i / 2, text, i % 200, text, i % 100, i);
     }
     perf_span open = perf_span_begin(name, (perf_span){0});
     perf_span_set_float(open, key, 1.5);
@@ -69,6 +71,12 @@ walk(perf_reader *reader)
         perf_reader_histogram(reader, i, h);
         seen += perf_histogram_quantile(h, 0.5);
     }
+    perf_reader_frame frame;
+    for (uint32_t i = 0; i < 6000; i++)
+        if (!perf_reader_frame_get(reader, i, &frame)) {
+            PT_ASSERT(frame.caller < i);
+            seen += strlen(frame.function) + strlen(frame.file);
+        }
     size_t n, open = perf_reader_open_spans(reader, record, STEP);
     for (uint32_t i = 0; i < open && i < STEP; i++)
         for (uint32_t k = 0; perf_record_attribute(&record[i], k, &a); k++)

@@ -113,6 +113,25 @@ START_TEST(test_times_are_the_clocks)
 }
 END_TEST
 
+/* They may be written while nothing else is. */
+START_TEST(test_samples_bring_no_readings_of_cpu_and_memory)
+{
+    enum { N = 20000 };
+    for (uint64_t i = 0; i < N; i++)
+        perf_event_write((perf_event_code)(PERF_EVENT_SAMPLE + i % 3), 7, 1, i,
+                         i);
+    perf_reader *reader = pt_self();
+    perf_event *e = calloc(N + 1, sizeof *e);
+    ck_assert_uint_eq(perf_reader_events(reader, e, N + 1), N);
+    for (uint64_t i = 0; i < N; i++) {
+        PT_ASSERT(e[i].code == PERF_EVENT_SAMPLE + i % 3);
+        PT_ASSERT(!e[i].cpu_ns && e[i].key == i && e[i].more == i);
+    }
+    perf_reader_close(reader);
+    free(e);
+}
+END_TEST
+
 START_TEST(test_cpu_time_is_read_now_and_then_and_grows)
 {
     enum { N = 20000 };
@@ -575,6 +594,7 @@ main(void)
     TCase *tests = pt_begin("trace.event");
     tcase_add_test(tests, test_every_field_comes_back);
     tcase_add_test(tests, test_times_are_the_clocks);
+    tcase_add_test(tests, test_samples_bring_no_readings_of_cpu_and_memory);
     tcase_add_test(tests, test_cpu_time_is_read_now_and_then_and_grows);
     tcase_add_test(tests, test_given_time_is_exact);
     tcase_add_test(tests, test_events_and_records_are_read_apart);

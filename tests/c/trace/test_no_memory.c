@@ -5,6 +5,7 @@
  * C library's (see CMakeLists.txt). */
 #include "pt.h"
 
+#include <libperf/frame.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -133,6 +134,10 @@ run_program(void *ctx)
         perf_metric_add(count, 1);
         perf_span_end(span);
     }
+    uint32_t frame = perf_frame(0, "main", 4, "app.py", 6, 1);
+    PT_CHECK(frame <= 1);
+    frame = perf_frame(frame, "load", 4, "app.py", 6, 2);
+    PT_CHECK(frame <= 2);
     uint64_t seen = read_back(name);
     s->failed = atomic_load(&allowed) < 0;
     atomic_store(&allowed, INT64_MAX);
@@ -142,6 +147,8 @@ run_program(void *ctx)
     PT_CHECK_EQ(seen + pt_stats().dropped_records, SPANS);
     PT_CHECK(seen == 0 || seen == SPANS);
     PT_CHECK(s->failed || seen == SPANS);
+    PT_CHECK(s->failed || (frame == 2 && !perf_frames_over()));
+    PT_CHECK(frame == 2 || perf_frames_over());
 }
 
 START_TEST(test_every_allocation_may_fail)

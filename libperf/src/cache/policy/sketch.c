@@ -97,6 +97,7 @@ perfi_sketch_add(perfi_sketch *s, uint64_t hash)
         return;
     uint64_t *block = block_of(s, hash);
     bool added = false;
+#pragma GCC unroll 4
     for (uint32_t row = 0; row < ROWS; row++) {
         uint32_t at = hash >> ROW_BITS * row & 31;
         uint64_t *word = &block[2 * row + at / 16];
