@@ -16,32 +16,42 @@ PyTypeObject *mem_table_type;
 /* ---- looking ---- */
 
 static void
-hit(table *self, const entry *found)
+hit(table *self, entry *found)
 {
     self->hits++;
     if (found->slot < 0) /* it has just fallen out */
         return;
-    self->touched[self->touched_count++] = found->slot;
-    if (self->touched_count == MEM_BATCH)
+    if (found->seen != self->epoch) {
+        self->touched[self->touched_count++] = found->slot;
+        if (self->skips)
+            found->seen = self->epoch;
+    }
+    if (self->hits - self->told >= MEM_BATCH)
         mem_tell_hits(self);
+}
+
+/* A clock in Python may do anything. */
+static PyObject *
+get_timed(table *self, entry *found)
+{
+    Py_INCREF(found);
+    long long now_ns = mem_clock(self);
+    PyObject *value = now_ns < found->check_ns ? found->value : mem_missing;
+    if (value && value != mem_missing)
+        hit(self, found);
+    value = PyErr_Occurred() || !value ? NULL : Py_NewRef(value);
+    Py_DECREF(found);
+    return value;
 }
 
 PyObject *
 mem_get(table *self, PyObject *key)
 {
     entry *found = (entry *)PyDict_GetItemWithError(self->data, key);
-    if (!found)
+    if (__builtin_expect(!found, 0))
         return PyErr_Occurred() ? NULL : Py_NewRef(mem_missing);
-    if (found->check_ns != MEM_NEVER) {
-        Py_INCREF(found); /* a clock in Python may do anything */
-        long long now_ns = mem_clock(self);
-        PyObject *value = now_ns < found->check_ns ? found->value : mem_missing;
-        if (value && value != mem_missing)
-            hit(self, found);
-        value = PyErr_Occurred() || !value ? NULL : Py_NewRef(value);
-        Py_DECREF(found);
-        return value;
-    }
+    if (found->check_ns != MEM_NEVER)
+        return get_timed(self, found);
     hit(self, found);
     return Py_NewRef(found->value);
 }
@@ -198,6 +208,8 @@ table_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     self->max_entries = max_entries;
     self->max_weight = max_weight;
     self->chance = seed | 1;
+    self->epoch = 1;
+    self->skips = kind != PERF_POLICY_LRU && max_entries >= MEM_SKIP_FROM;
     self->series = series;
     self->misses_series = misses_series;
     self->clock = clock == Py_None ? NULL : Py_NewRef(clock);
@@ -315,15 +327,17 @@ PyInit__memory(void)
 {
     PyObject *self = PyModule_Create(&module);
     mem_table_type = (PyTypeObject *)PyType_FromSpec(&table_spec);
-    PyObject *front_type = mem_front_type();
+    PyObject *front_type = mem_front_type(), *look_type = mem_look_type();
     mem_missing = PyObject_CallNoArgs((PyObject *)&PyBaseObject_Type);
     if (!self || !mem_entry_ready() || !mem_table_type || !front_type ||
-        !mem_missing ||
+        !look_type || !mem_missing ||
         PyModule_AddObjectRef(self, "Entry", (PyObject *)mem_entry_type) ||
         PyModule_AddObjectRef(self, "Table", (PyObject *)mem_table_type) ||
         PyModule_AddObjectRef(self, "Front", front_type) ||
+        PyModule_AddObjectRef(self, "Look", look_type) ||
         PyModule_AddObjectRef(self, "MISSING", mem_missing))
         Py_CLEAR(self);
     Py_XDECREF(front_type);
+    Py_XDECREF(look_type);
     return self;
 }

@@ -7,13 +7,20 @@
 #include <libperf/policy.h>
 #include <stdbool.h>
 
-enum { MEM_BATCH = 64, MEM_EXPIRE_AT_ONCE = 1000 };
+enum {
+    MEM_BATCH = 64,
+    MEM_EXPIRE_AT_ONCE = 1000,
+    /* From so many entries on the policy hears of one only once in a batch,
+     * which is 1/16 of them or less: as in cache.h. */
+    MEM_SKIP_FROM = 1000,
+};
 #define MEM_NEVER ((long long)INT64_MAX)
 
 typedef struct entry {
     PyObject_HEAD PyObject *key, *value, *life;
     long long check_ns;
     int slot;
+    uint32_t seen; /* in which epoch the policy will hear of it; 0: none */
     char listed;
 } entry;
 
@@ -28,6 +35,8 @@ typedef struct table {
     uint32_t misses_series; /* that misses are, one by one */
     int32_t touched[MEM_BATCH];
     int touched_count;
+    uint32_t epoch; /* from one telling to the next */
+    bool skips;
     char expiring;
     /* for set_plain(), once prepare() was called */
     PyObject *copied, *under_way, *weigh;
@@ -59,6 +68,11 @@ PyObject *mem_set_plain(table *self, PyObject *const *args, Py_ssize_t nargs);
 
 /** A new reference to the type. */
 PyObject *mem_front_type(void);
+
+/* ---- _memory_look.c ---- */
+
+/** A new reference to the type; after mem_table_type is made. */
+PyObject *mem_look_type(void);
 
 /* ---- _memory_entry.c ---- */
 

@@ -27,6 +27,8 @@ mem_tell_hits(table *self)
     perf_policy_touch_many(self->policy, self->touched,
                            (size_t)self->touched_count);
     self->touched_count = 0;
+    if (!++self->epoch)
+        self->epoch = 1; /* 0 is nobody's */
     perf_metric_add(self->series, self->hits - self->told);
     self->told = self->hits;
 }

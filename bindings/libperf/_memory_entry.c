@@ -19,6 +19,7 @@ mem_entry_make(PyObject *key, PyObject *value, long long check_ns,
     self->life = Py_NewRef(life);
     self->check_ns = check_ns;
     self->slot = PERF_SLOT_NONE;
+    self->seen = 0;
     self->listed = listed;
     PyObject_GC_Track(self);
     return self;

@@ -10,15 +10,14 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any, ParamSpec, TypeVar
 
-from ._core import ffi
+from . import handles
 
 __all__ = ["wrap"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-# The C struct by value: cffi copies it on every call, so one handle can be a parent in many threads at once.
-NO_SPAN: Any = ffi.new("perf_span *")[0]
+NO_SPAN: Any = handles.NO_SPAN  # a handle never changes, so one can be a parent in many threads at once
 
 _current: ContextVar[Any] = ContextVar("libperf_span", default=NO_SPAN)
 current_span_variable = _current  # for C, which reads it itself
@@ -26,6 +25,8 @@ get_current: Callable[[], Any] = _current.get
 set_current: Callable[[Any], Any] = _current.set
 # The same where no span begins or ends at that moment; a profiler replaces it, to know whose time it was until then.
 switch_current = set_current
+if handles.speed is not None:
+    handles.speed.remember(variable=_current)
 
 
 def current_of(context: Any) -> Any:

@@ -18,7 +18,7 @@ from uuid import UUID
 from langchain_core.callbacks.base import BaseCallbackHandler
 from langchain_core.tracers.context import register_configure_hook
 
-from ._core import ffi, lib
+from . import handles
 from .context import get_current, put_back, set_current
 from .instrument import switch_on_if_asked
 from .names import INPUT_TOKENS, OUTPUT_TOKENS, Kind, intern, key
@@ -50,14 +50,14 @@ class _Run:
         self.handle = handle
         self.is_span = is_span
         self.place: str | None = None  # of LangGraph: a node's or task's execution; what runs inside repeats it
-        self.current: Any = None  # a pointer to the handle's copy that is current; None: we did not make it current
+        self.current: Any = None  # the handle's copy that is current; None: we did not make it current
         self.outer: Any = None  # what was current before
         self.task: Any = None
         self.when_done: Any = None
 
     def make_current(self, outer: Any) -> None:
-        self.current, self.outer = ffi.new("perf_span *", self.handle), outer
-        set_current(self.current[0])
+        self.current, self.outer = handles.copy(self.handle), outer
+        set_current(self.current)
 
     def put_back(self) -> None:
         """Make current what was current before. LangChain tells the end of async work in a task of its own, where the
@@ -65,7 +65,7 @@ class _Run:
         if self.current is not None:
             put_back(self.handle, self.outer)
             if running_task():
-                self.current[0] = self.outer
+                handles.become(self.current, self.outer)
 
     def watch(self, when_done: Callable[[Any], None]) -> None:
         """LangChain does not tell the end of models and tools that are cancelled; their task does."""
@@ -134,7 +134,7 @@ class Handler(BaseCallbackHandler):
         run.put_back()
         if error is None or any(cls.__name__ == "GraphBubbleUp" for cls in type(error).__mro__):
             # not an error: how LangGraph interrupts and hands over
-            lib.perf_span_end_as(run.handle, OK, 0)
+            handles.end_as(run.handle, OK, 0)
         else:
             end_with_error(run.handle, error)
 
@@ -195,7 +195,7 @@ class Handler(BaseCallbackHandler):
         name = str(node or kwargs.get("name") or _name(serialized) or model or "llm")
         handle = self._begin(run_id, parent_run_id, Kind.LLM, name)
         if model:
-            lib.perf_span_set_name(handle, key(MODEL), intern(Kind.TEXT, str(model)))
+            handles.set_name(handle, key(MODEL), intern(Kind.TEXT, str(model)))
 
     def on_llm_start(self, serialized: dict[str, Any] | None, prompts: Any, *, run_id: UUID, **kwargs: Any) -> None:
         self.on_chat_model_start(serialized, prompts, run_id=run_id, **kwargs)
@@ -205,7 +205,7 @@ class Handler(BaseCallbackHandler):
             run = self._runs.get(run_id)
         if run:
             for name, tokens in _usage(response):
-                lib.perf_span_set_int(run.handle, key(name), tokens)
+                handles.set_int(run.handle, key(name), tokens)
         self._end(run_id)
 
     def on_llm_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from ._core import lib
 from .context import get_current
+from .handles import end_as
 from .names import Kind, intern
 from .reader import Reader, Record
 from .slow import Callbacks, SlowCall, at_least_zero, notify
@@ -129,7 +130,7 @@ class PerformanceMonitor:
             raise RuntimeError(f"trace {context.name!r} was finished before")
         context.finished = True
         handle = context._handle
-        ns = lib.perf_span_end_as(handle, OK, 0) if error is None else end_with_error(handle, error)
+        ns = end_as(handle, OK, 0) if error is None else end_with_error(handle, error)
         duration = float(ns) / 1e9
         if duration > self.slow_threshold:
             self._note_slow(context, duration)

@@ -47,6 +47,9 @@ INPUT_TOKENS = "gen_ai.usage.input_tokens"
 OUTPUT_TOKENS = "gen_ai.usage.output_tokens"
 QUANTITIES = {INPUT_TOKENS, OUTPUT_TOKENS, "tokens", "bytes"}
 
+# What a span has while allocations are counted (memory.py); the core adds to them itself.
+ALLOCATED_BYTES, ALLOCATED_BLOCKS = "alloc.bytes", "alloc.blocks"
+
 # One table a kind: a tuple, or an enum's hash, would cost more than the rest of the look-up.
 _known: tuple[dict[str, int], ...] = tuple({} for _ in range(lib.PERF_KIND_COUNT))
 _KNOWN_MAX: int = lib.PERF_NAMES_MAX  # the core's table is bounded, so are these
@@ -64,6 +67,11 @@ def intern(kind: int, text: str) -> int:
         if len(known) < _KNOWN_MAX:
             known[text] = number
     return number
+
+
+def known_numbers(kind: int) -> dict[str, int]:
+    """What is known of that kind already: a table to look into, not to change."""
+    return _known[kind]
 
 
 def key(text: str) -> int:

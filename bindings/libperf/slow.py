@@ -83,20 +83,36 @@ def notify(call: SlowCall, callbacks: Callbacks[SlowCall]) -> None:
     callbacks.tell(call)
 
 
+def note(call: SlowCall, *, tell: bool = True) -> None:
+    """List a call of a traced function; and say so."""
+    _calls.append(call)
+    if tell:
+        notify(call, _callbacks)
+
+
 class Slow:
     """What a traced function does after each call when it has a threshold."""
 
-    __slots__ = ("_name", "_threshold_ns")
+    __slots__ = ("_name", "threshold_ns")
 
     def __init__(self, name: str, threshold: float) -> None:
         self._name = name
-        self._threshold_ns = at_least_zero("slow", threshold, "seconds") * 1e9
+        self.threshold_ns = at_least_zero("slow", threshold, "seconds") * 1e9
 
     def __call__(self, handle: Any, duration_ns: int) -> None:
-        if duration_ns <= self._threshold_ns:
+        if duration_ns <= self.threshold_ns:
             return
         trace_id = f"{handle.trace_hi:016x}{handle.trace_lo:016x}"
-        threshold = self._threshold_ns / 1e9
-        call = SlowCall(self._name, duration_ns / 1e9, threshold, time.time(), trace_id, f"{handle.id:016x}")
-        _calls.append(call)
-        notify(call, _callbacks)
+        threshold = self.threshold_ns / 1e9
+        note(SlowCall(self._name, duration_ns / 1e9, threshold, time.time(), trace_id, f"{handle.id:016x}"))
+
+
+def slow_after(kind: int, name: str, slow: Any) -> Callable[[Any, int], None] | None:
+    """What a traced function does after each call: nothing, compare with seconds, or with what is usual ("auto")."""
+    if slow is None:
+        return None
+    if isinstance(slow, str) and slow == "auto":
+        from .slow_auto import auto_slow
+
+        return auto_slow(kind, name)
+    return Slow(name, slow)

@@ -3,10 +3,12 @@
 from types import TracebackType
 from typing import Any
 
+from . import handles
 from ._core import ffi, lib
 from .context import NO_SPAN, get_current, put_back, set_current
 from .errors import check
-from .names import SPAN, TEXT, Kind, intern, key
+from .handles import struct_of
+from .names import SPAN, TEXT, Kind, intern, key, known_numbers
 from .task import begin_in_task
 
 __all__ = ["Span", "current_span", "span"]
@@ -32,6 +34,10 @@ def set_attribute(handle: Any, name: str, value: object) -> bool:
     return bool(lib.perf_span_set_text(handle, key(name), text, len(text)))
 
 
+if handles.speed is not None:
+    set_attribute = handles.speed.set_attribute
+
+
 def to_bytes(value: object) -> bytes:
     """What is kept of str(value), and one character more, to be counted as cut. Never fails."""
     try:
@@ -46,10 +52,10 @@ def end_with_error(handle: Any, error: BaseException, paused_ns: int = 0) -> int
     kind = type(error)
     # asyncio's and concurrent.futures' both; importing either for a comparison would cost more than the span
     if kind.__name__ == "CancelledError" or isinstance(error, GeneratorExit):
-        return int(lib.perf_span_end_as(handle, CANCELLED, paused_ns))
+        return int(handles.end_as(handle, CANCELLED, paused_ns))
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-    lib.perf_span_set_name(handle, key(ERROR_TYPE), intern(TEXT, name))
-    return int(lib.perf_span_end_as(handle, ERROR, paused_ns))
+    handles.set_name(handle, key(ERROR_TYPE), intern(TEXT, name))
+    return int(handles.end_as(handle, ERROR, paused_ns))
 
 
 class Span:
@@ -71,7 +77,7 @@ class Span:
         if not isinstance(number, int) or not 0 <= number <= 255:
             raise ValueError(f"level={level!r} is none of: {', '.join(_LEVELS)}, 0 to 255")
         text = to_bytes(message)
-        return bool(lib.perf_span_log(self._handle, number, text, len(text)))
+        return bool(lib.perf_span_log(struct_of(self._handle), number, text, len(text)))
 
     @property
     def id(self) -> str:
@@ -87,7 +93,7 @@ class Span:
     def traceparent(self) -> str:
         """The W3C header for an outgoing call; empty when there is no span."""
         out = ffi.new("char[56]")
-        length = lib.perf_span_to_traceparent(self._handle, out, 56)
+        length = lib.perf_span_to_traceparent(struct_of(self._handle), out, 56)
         return bytes(ffi.buffer(out, length)).decode()
 
     def __bool__(self) -> bool:
@@ -113,7 +119,11 @@ def parse_parent(parent: "Span | str | None") -> Any:
     out = ffi.new("perf_span *")
     raw = parent.encode("ascii", "replace")
     check(lib.perf_span_from_traceparent(raw, len(raw), out), f"traceparent {parent!r}")
-    return out[0]
+    return handles.from_struct(out[0])
+
+
+def number_of(kind: str | Kind, name: str) -> int:
+    return intern(SPAN if kind == "span" else Kind.parse(kind), name)
 
 
 class span(Span):
@@ -134,7 +144,7 @@ class span(Span):
         self, name: str, /, *, kind: str | Kind = "span", parent: Span | str | None = None, **attributes: object
     ) -> None:
         self._handle = NO_SPAN
-        self._name = intern(SPAN if kind == "span" else Kind.parse(kind), name)
+        self._name = number_of(kind, name)
         self._parent = parent
         self._attributes = attributes
         self._outer: Any = None
@@ -155,7 +165,7 @@ class span(Span):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         put_back(self._handle, self._outer)
-        ns = lib.perf_span_end(self._handle) if error is None else end_with_error(self._handle, error)
+        ns = handles.end(self._handle) if error is None else end_with_error(self._handle, error)
         self.duration = ns / 1e9
 
     async def __aenter__(self) -> "span":
@@ -165,3 +175,24 @@ class span(Span):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.__exit__(kind, error, traceback)
+
+
+def _in_c(written: Any) -> Any:
+    """The same class, but for the time it takes."""
+    speed = handles.speed
+    assert speed is not None
+    speed.remember(
+        end_with_error=end_with_error,
+        parse_parent=parse_parent,
+        number_of_span=number_of,
+        span_numbers=known_numbers(SPAN),
+        key_number=key,
+        to_bytes=to_bytes,
+    )
+    made = speed.block_type(Span, f"span(name, /, *, kind='span', parent=None, **attributes)\n--\n\n{written.__doc__}")
+    made.__aenter__, made.__aexit__ = written.__aenter__, written.__aexit__
+    return made
+
+
+if handles.speed is not None:
+    span = _in_c(span)  # type: ignore[misc]

@@ -3,9 +3,10 @@
 import sys
 from typing import Any
 
+from . import handles
 from ._core import lib
 
-_begin, _begin_at, _ticks = lib.perf_span_begin, lib.perf_span_begin_at, lib.perf_clock_ticks
+_begin, _begin_at, _ticks = handles.begin, handles.begin_at, lib.perf_clock_ticks
 
 
 def task_id() -> int:
@@ -27,3 +28,7 @@ def begin_in_task(number: int, parent: Any) -> Any:
     """Begin a span in the task that runs now; outside of one it takes its parent's."""
     task = task_id()
     return _begin_at(number, parent, task, _ticks()) if task else _begin(number, parent)
+
+
+if handles.speed is not None:
+    begin_in_task = handles.speed.begin_in_task

@@ -11,12 +11,13 @@ import sys
 import types
 import weakref
 from collections.abc import AsyncGenerator, Callable, Generator
-from typing import Any, TypeVar, overload
+from typing import Any, Literal, TypeVar, overload
 
+from . import handles
 from ._core import lib
 from .context import get_current, set_current, switch_current
 from .names import Kind, intern, key
-from .slow import Slow
+from .slow import Slow, slow_after
 from .spans import OK, end_with_error, set_attribute
 from .task import begin_in_task
 
@@ -37,8 +38,9 @@ def trace(
     *,
     operation: str | None = None,
     tags: dict[str, object] | None = None,
-    slow: float | None = None,
+    slow: float | Literal["auto"] | None = None,
     kind: str | Kind = Kind.SPAN,
+    leaf: bool = False,
 ) -> Callable[[F], F]: ...
 def trace(
     what: Any = None,
@@ -46,8 +48,9 @@ def trace(
     *,
     operation: str | None = None,
     tags: dict[str, object] | None = None,
-    slow: float | None = None,
+    slow: float | Literal["auto"] | None = None,
     kind: str | Kind = Kind.SPAN,
+    leaf: bool = False,
 ) -> Any:
     """Time every call of a function or method.
 
@@ -58,8 +61,12 @@ def trace(
 
     name, operation: what the report calls it (one of the two); default: the function's own name
     tags:            attributes of every call
-    slow:            seconds; a call that takes longer is logged and listed by `libperf.slow_calls()`
+    slow:            seconds; a call that takes longer is logged and listed by `libperf.slow_calls()`; "auto": one that
+                     takes over 0.1 s, and three times the 95th percentile of its name (from 100 calls on), which is
+                     logged once a minute
     kind:            "span", "llm", "tool", "node", "graph", "retriever", "embedding" or "request"
+    leaf:            for a plain function that calls nothing that is traced, often: it is timed, but does not become the
+                     current span, which is half of the cost
     A generator's latency is the time inside it: while it waits at a `yield` for its consumer, the clock stands.
     """
     if what is not None and operation is not None:
@@ -71,32 +78,43 @@ def trace(
     if name is not None and not isinstance(name, str):
         raise TypeError(f"trace({what!r}): expected a function or a name (str), got {type(what).__name__}")
     if what is None or isinstance(what, str):
-        return functools.partial(_decorate, name=name, tags=tags, slow=slow, kind=kind)
-    return _decorate(what, name=None, tags=tags, slow=slow, kind=kind)
+        return functools.partial(_decorate, name=name, tags=tags, slow=slow, kind=kind, leaf=leaf)
+    return _decorate(what, name=None, tags=tags, slow=slow, kind=kind, leaf=leaf)
 
 
 def _is_method(what: object) -> bool:
     return isinstance(what, (classmethod, staticmethod))
 
 
-def _decorate(function: Any, *, name: str | None, tags: dict[str, object] | None, slow: Any, kind: Kind) -> Any:
+def _decorate(
+    function: Any, *, name: str | None, tags: dict[str, object] | None, slow: Any, kind: Kind, leaf: bool
+) -> Any:
     if _is_method(function):
-        return type(function)(_decorate(function.__func__, name=name, tags=tags, slow=slow, kind=kind))
+        return type(function)(_decorate(function.__func__, name=name, tags=tags, slow=slow, kind=kind, leaf=leaf))
     if isinstance(function, type) or not callable(function):
         raise TypeError(f"@libperf.trace is for functions and methods, not for {function!r}: decorate its methods")
     number = intern(kind, name or _name_of(function))
-    after = Slow(name or _name_of(function), slow) if slow is not None else None
-    flags = _code_flags(function)
-    if flags & (CO_COROUTINE | CO_ASYNC_GENERATOR):
-        wrap = _trace_coroutine if flags & CO_COROUTINE else _trace_async_generator
-        begin = begin_in_task
-    elif flags & CO_ITERABLE_COROUTINE:
-        wrap, begin = _trace_iterable_coroutine, begin_in_task
-    else:
-        wrap = _trace_generator if flags & CO_GENERATOR else _trace_function
-        begin = lib.perf_span_begin  # takes the parent's task
-    traced = wrap(function, number, _with_tags(begin, tags) if tags else begin, after)
+    after = slow_after(kind, name or _name_of(function), slow)
+    form = _form_of(_code_flags(function))
+    if leaf and form != "function":
+        raise ValueError(f"trace(leaf=True): {_name_of(function)} is no plain function, but of the form: {form}")
+    for tag in tags or ():
+        key(tag)  # TypeError here, not in each call
+    # handles.begin takes the parent's task
+    begin = begin_in_task if "coroutine" in form or form == "async generator" else handles.begin
+    wrap = _wrap_in_c if handles.speed is not None else _wrap
+    traced = wrap("leaf" if leaf else form, function, number, begin, dict(tags) if tags else None, after)
     return functools.wraps(function)(traced)
+
+
+def _form_of(flags: int) -> str:
+    if flags & CO_COROUTINE:
+        return "coroutine"
+    if flags & CO_ASYNC_GENERATOR:
+        return "async generator"
+    if flags & CO_ITERABLE_COROUTINE:
+        return "iterable coroutine"
+    return "generator" if flags & CO_GENERATOR else "function"
 
 
 def _name_of(function: Any) -> str:
@@ -116,8 +134,8 @@ def _code_flags(function: Any) -> int:
     return code.co_flags if code else 0
 
 
-# What a profiler looks into: what is traced now, and what will be. It takes hold of the cells of `begin` and
-# `function`; so a call costs nothing more while nobody profiles.
+# What a profiler looks into, where calls have one value: what is traced now, and what will be. It replaces their `begin` and `function`; so a call
+# costs nothing more while nobody profiles.
 traced_functions: "dict[weakref.ref[Any], None]" = {}
 watch_function: Callable[[Any], object] | None = None
 
@@ -129,25 +147,57 @@ def _remember(traced: Any) -> Any:
     return traced
 
 
+class _Cells:
+    """A wrapper's own variables."""
+
+    def __init__(self, traced: Any) -> None:
+        object.__setattr__(self, "_cells", dict(zip(traced.__code__.co_freevars, traced.__closure__, strict=True)))
+
+    def __getattr__(self, name: str) -> Any:
+        return self._cells[name].cell_contents
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        self._cells[name].cell_contents = value
+
+
+def parts_of(traced: Any) -> Any:
+    """An object whose attributes `begin` and `function` are those of a traced function, to be read and replaced."""
+    cells = _Cells(traced)
+    return cells.run.__self__ if "run" in traced.__code__.co_freevars else cells
+
+
+After = Callable[[Any, int], None]  # (handle, nanoseconds)
 Begin = Callable[[int, Any], Any]  # (name's number, parent's handle) -> handle
+Tags = dict[str, object] | None
+
+
+def _wrap_in_c(
+    form: str, function: Callable[..., Any], number: int, begin: Begin, tags: Tags, after: After | None
+) -> Any:
+    assert handles.speed is not None
+    wrap, kind = accelerated.FORMS[form]
+    slow_ns = after.threshold_ns if isinstance(after, Slow) else -1.0  # others hear of every call
+    traced = wrap(handles.speed.Traced(kind, function, number, begin, tags, after, slow_ns).run)
+    return traced if form.endswith("generator") else _remember(traced)
+
+
+def _wrap(form: str, function: Callable[..., Any], number: int, begin: Begin, tags: Tags, after: After | None) -> Any:
+    traced = _FORMS[form](function, number, _with_tags(begin, tags) if tags else begin, after)
+    return _remember(traced) if form in ("function", "leaf", "coroutine") else traced
 
 
 def _with_tags(begin: Begin, tags: dict[str, object]) -> Begin:
-    fixed = dict(tags)
-    for name in fixed:
-        key(name)  # TypeError here, not in each call
-
     def begin_with_tags(number: int, parent: Any) -> Any:
         handle = begin(number, parent)
-        for name, value in fixed.items():
+        for name, value in tags.items():
             set_attribute(handle, name, value)
         return handle
 
     return begin_with_tags
 
 
-def _trace_function(function: Callable[..., Any], number: int, begin: Begin, after: Slow | None) -> Any:
-    get, put, end = get_current, set_current, lib.perf_span_end  # local names: looking them up would cost as much
+def _trace_function(function: Callable[..., Any], number: int, begin: Begin, after: After | None) -> Any:
+    get, put, end = get_current, set_current, handles.end  # local names: looking them up would cost as much
 
     def traced(*args: Any, **kwargs: Any) -> Any:
         outer = get()
@@ -167,7 +217,27 @@ def _trace_function(function: Callable[..., Any], number: int, begin: Begin, aft
             after(handle, ns)
         return result
 
-    return _remember(traced)
+    return traced
+
+
+def _trace_leaf(function: Callable[..., Any], number: int, begin: Begin, after: After | None) -> Any:
+    get, end = get_current, handles.end
+
+    def traced(*args: Any, **kwargs: Any) -> Any:
+        handle = begin(number, get())
+        try:
+            result = function(*args, **kwargs)
+        except BaseException as error:
+            ns = end_with_error(handle, error)
+            if after:
+                after(handle, ns)
+            raise
+        ns = end(handle)
+        if after:
+            after(handle, ns)
+        return result
+
+    return traced
 
 
 class _Inside:
@@ -180,10 +250,10 @@ class _Inside:
         self.paused = 0  # ticks
         self.returned: Any = None  # by a coroutine that was closed (from Python 3.13 on)
 
-    def end(self, error: BaseException | None, after: Slow | None) -> None:
+    def end(self, error: BaseException | None, after: After | None) -> None:
         paused_ns = lib.perf_clock_duration_ns(self.paused) if self.paused else 0
         if error is None:
-            ns = lib.perf_span_end_as(self.handle, OK, paused_ns)
+            ns = handles.end_as(self.handle, OK, paused_ns)
         else:
             ns = end_with_error(self.handle, error, paused_ns)
         if after:
@@ -226,7 +296,7 @@ def _resume(awaitable: Any, inside: _Inside) -> Generator[Any, Any, Any]:
             yielded = None
 
 
-def _trace_coroutine(function: Callable[..., Any], number: int, begin: Begin, after: Slow | None) -> Any:
+def _trace_coroutine(function: Callable[..., Any], number: int, begin: Begin, after: After | None) -> Any:
     async def traced(*args: Any, **kwargs: Any) -> Any:
         inside = _Inside(number, begin)
         try:
@@ -242,12 +312,12 @@ def _trace_coroutine(function: Callable[..., Any], number: int, begin: Begin, af
         inside.end(None, after)
         return result
 
-    return _remember(traced)
+    return traced
 
 
-def _trace_iterable_coroutine(function: Callable[..., Any], number: int, begin: Begin, after: Slow | None) -> Any:
+def _trace_iterable_coroutine(function: Callable[..., Any], number: int, begin: Begin, after: After | None) -> Any:
     """What types.coroutine makes of a generator: it waits at a yield for its result, not for a consumer."""
-    coroutine = _trace_coroutine(function, number, begin, after)
+    coroutine = _remember(_trace_coroutine(function, number, begin, after))
 
     @types.coroutine
     def traced(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
@@ -256,7 +326,7 @@ def _trace_iterable_coroutine(function: Callable[..., Any], number: int, begin: 
     return traced
 
 
-def _trace_generator(function: Callable[..., Any], number: int, begin: Begin, after: Slow | None) -> Any:
+def _trace_generator(function: Callable[..., Any], number: int, begin: Begin, after: After | None) -> Any:
     ticks = lib.perf_clock_ticks
 
     def traced(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
@@ -311,7 +381,7 @@ def _first_step(generator: Any) -> Any:
         sys.set_asyncgen_hooks(*hooks)
 
 
-def _trace_async_generator(function: Callable[..., Any], number: int, begin: Begin, after: Slow | None) -> Any:
+def _trace_async_generator(function: Callable[..., Any], number: int, begin: Begin, after: After | None) -> Any:
     ticks = lib.perf_clock_ticks
 
     async def traced(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
@@ -344,3 +414,19 @@ def _trace_async_generator(function: Callable[..., Any], number: int, begin: Beg
         inside.end(None, after)
 
     return traced
+
+
+# form -> what wraps a function of it
+_FORMS: dict[str, Callable[..., Any]] = {
+    "function": _trace_function,
+    "leaf": _trace_leaf,
+    "coroutine": _trace_coroutine,
+    "iterable coroutine": _trace_iterable_coroutine,
+    "generator": _trace_generator,
+    "async generator": _trace_async_generator,
+}
+
+if handles.speed is not None:
+    from . import accelerated
+
+    handles.speed.remember(first_step=_first_step)

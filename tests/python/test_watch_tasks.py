@@ -14,7 +14,7 @@ import pytest
 
 import libperf
 import libperf.langchain
-from libperf._core import lib
+from libperf import handles
 from libperf.context import get_current
 from libperf.names import Kind, intern
 from support_events import Events, record
@@ -381,7 +381,7 @@ def test_handles_that_become_other_spans(name: str) -> None:
     async def main() -> None:
         with libperf.span(f"{name}.outer"):
             outer = get_current()
-            node = libperf.langchain._Run(lib.perf_span_begin(intern(Kind.NODE, f"{name}.node"), outer), True)
+            node = libperf.langchain._Run(handles.begin(intern(Kind.NODE, f"{name}.node"), outer), True)
             node.make_current(outer)
             await asyncio.sleep(0)
             await asyncio.create_task(end(node), context=contextvars.Context())
@@ -389,7 +389,7 @@ def test_handles_that_become_other_spans(name: str) -> None:
 
     async def end(node: libperf.langchain._Run) -> None:
         node.put_back()
-        lib.perf_span_end(node.handle)
+        handles.end(node.handle)
 
     events = run(main)
     host = events.of("HOST")[0].key

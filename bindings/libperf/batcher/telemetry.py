@@ -13,6 +13,7 @@ A batch is nobody's child: its items come from anywhere. They say which batch th
 import weakref
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from .. import handles
 from .._core import lib
 from ..batchers import REASONS
 from ..context import NO_SPAN, current_span_variable, get_current, put_back, set_current
@@ -25,12 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Running", "Telemetry"]
 
-_begin_at, _end, _set_int, _set_name = (
-    lib.perf_span_begin_at,
-    lib.perf_span_end,
-    lib.perf_span_set_int,
-    lib.perf_span_set_name,
-)
+_begin_at, _end, _set_int, _set_name = handles.begin_at, handles.end, handles.set_int, handles.set_name
 _ticks = lib.perf_clock_ticks
 _LINK, _WAIT = "batch", "wait_ns"
 
@@ -112,11 +108,11 @@ class Telemetry:
         span = _begin_at(self._item, caller, caller.task, lib.perf_clock_ns_to_ticks(since))
         _set_int(span, self._wait, wait)
         link = b"%016x" % batch.id
-        lib.perf_span_set_text(span, intern(KEY, _LINK), link, len(link))
+        lib.perf_span_set_text(handles.struct_of(span), intern(KEY, _LINK), link, len(link))
         status = OK
         if future.cancelled():
             status = CANCELLED
         elif (failure := future.exception()) is not None:
             status, cause = ERROR, failure.__cause__ or failure
-            lib.perf_span_set_name(span, intern(KEY, ERROR_TYPE), intern(TEXT, type(cause).__qualname__))
-        lib.perf_span_end_as(span, status, 0)
+            _set_name(span, intern(KEY, ERROR_TYPE), intern(TEXT, type(cause).__qualname__))
+        handles.end_as(span, status, 0)

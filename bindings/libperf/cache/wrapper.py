@@ -10,7 +10,12 @@ a wrong call is a TypeError as before. For `def user(name, lang="en")` the sourc
                 return value
         return slow((name, lang), (name, lang), {})
 
-The key of a single parameter is the argument itself, of several ones their tuple; of a callable whose parameters cannot be
+and, where there is no tier but memory,
+
+    def wrapper(name, lang=None):
+        return look(name, lang)
+
+which is the same in C (`libperf._memory.Look`). The key of a single parameter is the argument itself, of several ones their tuple; of a callable whose parameters cannot be
 known, the tuple of the positional ones, or a dict when there are others.
 """
 
@@ -18,6 +23,7 @@ import types
 from collections.abc import Callable
 from typing import Any
 
+from .._memory import Look, Table
 from .flow import MISSING, Flow
 from .places import PLAIN_IN_TUPLES
 
@@ -43,6 +49,7 @@ class Parameters:
             self.declared, self.positional, self.keyword = "*args, **kwargs", "(*args,)", "kwargs"
             self.key = "args if not kwargs else {'args': args, 'kwargs': kwargs}"
             self.single = self.plain = None
+            self.by_place = False
             self.defaults: Any = None
             self.keyword_defaults: Any = None
             return
@@ -60,6 +67,7 @@ class Parameters:
         every = [*free, *([star] if star else []), *only, *([stars] if stars else [])]
         self.single = every[0] if len(every) == 1 and not star and not stars else None
         self.key = self.single or "(" + "".join(f"{name}, " for name in every) + ")"
+        self.by_place = bool(free) and every == [*free]  # nothing is given by name alone
         # a tuple or dict among the parts is looked up in its canonical form
         self.plain = None if star or stars or not every else [*every]
 
@@ -91,6 +99,8 @@ def make_wrapper(
     """slow(key, args, kwargs) is what the wrapper ends in; flow: whose memory it looks into before, None: none."""
     parameters = Parameters(function)
     key = parameters.key
+    if flow is not None and not awaits and not key_function and parameters.by_place and _has_table_only(flow):
+        return _look_in_c(function, parameters, Look(flow.memory.table, slow))
     if key_function is not None:
         key = f"libperf_key_of(*{parameters.positional}, **{parameters.keyword})"
     lines = [f"{'async ' if awaits else ''}def wrapper({parameters.declared}):"]
@@ -121,12 +131,28 @@ def make_wrapper(
         "libperf_tiers",
         "libperf_seen",
     ]
+    hot = (flow.memory.table.get, flow.tiers, flow.seen) if flow is not None else (None, (), [])
+    values = (hot[0], MISSING, slow, key_function, PLAIN_IN_TUPLES, *hot[1:])
+    return _compiled(function, parameters, lines, dict(zip(names, values, strict=True)))
+
+
+def _has_table_only(flow: Flow) -> bool:
+    """Of objects, in C: what is not in it has to be computed."""
+    return not flow.tiers and type(flow.memory.table) is Table
+
+
+def _look_in_c(function: Any, parameters: Parameters, look: Look) -> Any:
+    names = parameters.plain or ()
+    lines = [f"def wrapper({parameters.declared}):", f"    return libperf_look({', '.join(names)})"]
+    return _compiled(function, parameters, lines, {"libperf_look": look.one if len(names) == 1 else look.several})
+
+
+def _compiled(function: Any, parameters: Parameters, lines: list[str], values: dict[str, Any]) -> Any:
     body = "\n".join("    " + line for text in lines for line in text.split("\n"))
-    source = f"def make({', '.join(names)}):\n{body}\n    return wrapper\n"
+    source = f"def make({', '.join(values)}):\n{body}\n    return wrapper\n"
     scope: dict[str, Any] = {}
     exec(compile(source, f"<libperf.cached {getattr(function, '__qualname__', function)!s}>", "exec"), scope)
-    hot = (flow.memory.table.get, flow.tiers, flow.seen) if flow is not None else (None, (), [])
-    wrapper = scope["make"](hot[0], MISSING, slow, key_function, PLAIN_IN_TUPLES, *hot[1:])
+    wrapper = scope["make"](**values)
     wrapper.__defaults__ = parameters.defaults
     wrapper.__kwdefaults__ = parameters.keyword_defaults
     return wrapper

@@ -26,7 +26,7 @@ class _Here(threading.local):
 _here = _Here()
 
 
-# ---- traced functions: their cells `begin` and `function` are ours meanwhile ----
+# ---- traced functions: their `begin` and `function` are ours meanwhile ----
 
 
 def watch_calls(patches: Patches) -> None:
@@ -37,24 +37,20 @@ def watch_calls(patches: Patches) -> None:
 
 
 def leave_alone() -> None:
-    """Give the cells back what was in them."""
+    """Give them back what they were."""
     for known in list(tracing.traced_functions):
         if traced := known():
-            for cell in _cells(traced):
-                if original := getattr(cell.cell_contents, "_libperf_original", None):
-                    cell.cell_contents = original
-
-
-def _cells(traced: Any) -> tuple[Any, Any]:
-    names = traced.__code__.co_freevars
-    return traced.__closure__[names.index("begin")], traced.__closure__[names.index("function")]
+            parts = tracing.parts_of(traced)
+            for name in ("begin", "function"):
+                if original := getattr(getattr(parts, name), "_libperf_original", None):
+                    setattr(parts, name, original)
 
 
 def _watch(traced: Any) -> None:
-    begin, function = _cells(traced)
-    if not hasattr(begin.cell_contents, "_libperf_original"):
-        begin.cell_contents = _watched_begin(begin.cell_contents)
-        function.cell_contents = _watched_function(function.cell_contents)
+    parts = tracing.parts_of(traced)
+    if not hasattr(parts.begin, "_libperf_original"):
+        parts.begin = _watched_begin(parts.begin)
+        parts.function = _watched_function(parts.function)
 
 
 def _watched_begin(original: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from .. import _scheduler, context, tracing
+from .. import _scheduler, context, handles, tracing
 from .calls import watch_runs
 from .patch import Patches
 
@@ -11,6 +11,8 @@ def watch_spans(patches: Patches) -> None:
     """Where coroutines, generators and wrapped functions change the current span, an event says so."""
     for module in (context, tracing):
         patches.set(module, "switch_current", _scheduler.switch_current)
+    if handles.speed is not None:
+        patches.set(handles.speed.hooks, "switch_current", _scheduler.switch_current)
 
 
 def watch_langchain(patches: Patches) -> None:
