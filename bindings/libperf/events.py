@@ -8,7 +8,7 @@ from typing import NamedTuple
 from ._core import ffi, lib
 from .reader import Reader
 
-__all__ = ["ActorKind", "Code", "Event", "read_events"]
+__all__ = ["SAMPLES", "ActorKind", "Code", "Event", "read_events"]
 
 BATCH = 4096  # events taken over at a time
 EVENT = struct.Struct("=2HI5Q")  # perf_event
@@ -63,6 +63,13 @@ class Code(IntEnum):
     BATCH_ITEM = lib.PERF_EVENT_BATCH_ITEM
     BATCH_BEGIN = lib.PERF_EVENT_BATCH_BEGIN
     BATCH_END = lib.PERF_EVENT_BATCH_END
+    SAMPLE = lib.PERF_EVENT_SAMPLE
+    ALLOCATED = lib.PERF_EVENT_ALLOCATED
+    STALL = lib.PERF_EVENT_STALL
+
+
+# They say where in the code a thread was, and nothing about what ran: whoever follows schedulers skips them.
+SAMPLES = frozenset({Code.SAMPLE, Code.ALLOCATED, Code.STALL})
 
 
 class ActorKind(IntEnum):

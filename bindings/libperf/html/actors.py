@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from ..events import ActorKind, Code, Event
+from ..events import SAMPLES, ActorKind, Code, Event
 
 __all__ = ["Actor", "Birth", "History", "Raw", "Ring", "Span", "read_history"]
 
@@ -105,6 +105,8 @@ def read_history(events: Iterable[Event]) -> History:
     history = History()
     rings: dict[int, Ring] = {}
     for event in events:
+        if event.code in SAMPLES:
+            continue
         history.events += 1
         history.start = min(history.start or event.time, event.time)
         history.end = max(history.end, event.time)

@@ -8,7 +8,7 @@ import os
 import sys
 import threading
 
-from .. import _scheduler
+from .. import _scheduler, watchdog
 from .._core import lib
 from . import calls, imports, resources, spans
 from .patch import Patches
@@ -41,6 +41,7 @@ def start() -> int:
     for name, part in _PARTS.items():
         imports.after(name, part, _patches)
     lib.perf_events_switch(True)
+    watchdog.start()
     _begin()
     _scheduler.begin_thread(_scheduler.new_id(), 0)
     if loops := sys.modules.get(f"{__name__}.loops"):
@@ -55,6 +56,8 @@ def stop() -> None:
     imports.forget()
     calls.leave_alone()
     _patches.undo()
+    watchdog.leave_all()
+    watchdog.stop()
 
 
 def _begin() -> None:

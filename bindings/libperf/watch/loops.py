@@ -6,9 +6,10 @@ import sys
 from asyncio import base_events, events, futures, locks, tasks
 from typing import Any
 
-from .. import _scheduler
+from .. import _sampler, _scheduler
 from .._core import lib
 from .._scheduler import emit, id_of, new_id, set_loop
+from ..watchdog import threshold_ns
 from .patch import Patches
 from .resources import watch_asyncio
 
@@ -44,6 +45,7 @@ def say_running_loop() -> None:
     """When a session begins inside of a loop: what runs now counts as the thread's own, what comes as the loop's."""
     if loop := asyncio._get_running_loop():
         emit(HOST, new_id(), id_of(loop))
+        _sampler.enter(threshold_ns())
 
 
 _types: tuple[type[Any], ...] | None = None
@@ -98,9 +100,11 @@ def _watch_hosts(patches: Patches, cls: Any) -> None:
             loop = id_of(self)
             emit(HOST, key, loop)
             outer = set_loop(loop)
+            _sampler.enter(threshold_ns())
             try:
                 original(self)
             finally:
+                _sampler.leave()
                 set_loop(outer)
                 emit(HOSTED, key, loop)
 
@@ -127,12 +131,18 @@ def _watch_selector(patches: Patches, cls: Any) -> None:
     def make(original: Any) -> Any:
         def select(self: Any, timeout: float | None = None) -> Any:
             loop: Any = asyncio._get_running_loop()
-            if (timeout is not None and timeout <= 0) or getattr(loop, "_selector", None) is not self:
+            if getattr(loop, "_selector", None) is not self:
                 return original(self, timeout)
-            since = loop.time()
-            ready = original(self, timeout)
-            emit(SELECT, 0, int(since * 1e9))
-            return ready
+            _sampler.idle()
+            try:
+                if timeout is not None and timeout <= 0:
+                    return original(self, timeout)
+                since = loop.time()
+                ready = original(self, timeout)
+                emit(SELECT, 0, int(since * 1e9))
+                return ready
+            finally:
+                _sampler.busy()
 
         select._libperf_watched = True  # type: ignore[attr-defined]
         return select
