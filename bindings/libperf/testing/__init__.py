@@ -1,4 +1,5 @@
-"""Help for testing agents: a model server with known answers, latencies and faults, and an event loop in virtual time.
+"""Help for testing agents: a model server with known answers, latencies and faults, an event loop in virtual time, and
+a test that fails when something has become slower.
 
 MockLLM needs nothing but the standard library, and nothing of the rest of the package.
 """
@@ -15,6 +16,7 @@ from .script import Reply, ScriptError, load_replies
 from .text import count_tokens
 
 if TYPE_CHECKING:
+    from .regression import assert_no_regression
     from .virtual_loop import VirtualLoop, run_virtual, virtual_time, work
 
 __all__ = [
@@ -29,6 +31,7 @@ __all__ = [
     "Summary",
     "Tool",
     "VirtualLoop",
+    "assert_no_regression",
     "count_tokens",
     "first_problem",
     "load_replies",
@@ -40,6 +43,10 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "assert_no_regression":
+        from .regression import assert_no_regression  # the C core
+
+        return assert_no_regression
     if name not in ("VirtualLoop", "run_virtual", "virtual_time", "work"):
         raise AttributeError(f"module 'libperf.testing' has no attribute {name!r}")
     from . import virtual_loop  # asyncio and the C core
