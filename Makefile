@@ -27,6 +27,7 @@ test-c: setup
 	ctest --preset dev
 
 test-python: setup
+	@sh tools/viewers.sh
 	$(PYTHON) -m pytest -q
 
 wheel: setup    ## dist/*.whl for this Python on this machine
@@ -69,8 +70,8 @@ peers: setup
 	    cat bench/peers/requirements*.txt >.venv-peers/.requirements; }
 	.venv-peers/bin/pip -q --disable-pip-version-check install --no-deps --force-reinstall .
 
-bench-peers: peers ## Python side by side with other libraries, in a venv of their own: traced and cached calls, disk, Redis, batches
-	for script in trace cache disk redis batch; do .venv-peers/bin/python bench/peers/$${script}_cost.py || exit 1; done
+bench-peers: peers ## Python side by side with other libraries, in a venv of their own: traced and cached calls, disk, Redis, batches, scrapes, memory, profilers
+	for script in trace cache disk redis batch scrape memory profile; do .venv-peers/bin/python bench/peers/$${script}_cost.py || exit 1; done
 	.venv-peers/bin/python bench/peers/batch_faults.py
 
 results: peers  ## rewrite bench/RESULTS.md from fresh measurements; LIBPERF_TRACES= and LIBPERF_LLM_CALLS= name what to play

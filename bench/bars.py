@@ -47,6 +47,11 @@ def cheaper_form(lines: Lines, peer: str) -> Line:
     return min(forms, key=lambda line: float(line["over_trace"]), default={})
 
 
+def adds(what: str, form: str, most: float, obstacle: str = "") -> Bar:
+    """Of peers/speed_cost.py."""
+    return Bar(what, f"<= {most} ns", f"speed/{form}", median, lambda x: x <= most, "{:.0f} ns", obstacle=obstacle)
+
+
 BARS = [
     Bar(
         "C: record into a histogram, against two clock reads",
@@ -77,9 +82,17 @@ BARS = [
         median,
         lambda x: x <= 350,
         "{:.0f} ns",
-        obstacle="two ContextVar.set() of new values are some 200 ns of it, cffi's call with a struct 90, its call that "
-        "ends the span 45, the wrapper's own frame 50: what is left to win needs a wrapper written in C",
+        obstacle="a ContextVar.set() of a new value is some 100 ns of it",
     ),
+    adds("@libperf.trace, accelerated, adds to a call", "function", 300),
+    adds(
+        "@libperf.trace(leaf=True) adds to a call",
+        "leaf",
+        120,
+        "before Python 3.12 the wrapper's own frame, its tuple and its dict are made for each call",
+    ),
+    adds("@libperf.trace adds to a resume of a coroutine", "resume", 250),
+    adds("@libperf.trace adds to an item of a generator", "item", 250),
     Bar(
         "opentelemetry-sdk span, BatchSpanProcessor, against @libperf.trace",
         ">= 30x",

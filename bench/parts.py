@@ -70,12 +70,25 @@ PARTS = {
     ),
     "instructions": built("bench/instructions.py", "instructions.json"),
     "trace": peers("peers/trace_cost.py", "trace.jsonl"),
+    "otlp": peers("peers/otlp_cost.py", "otlp.jsonl"),
+    "speed": script("bench/peers/speed_cost.py", "speed.jsonl", "--rounds", "15"),
+    "speed-instructions": script("bench/peers/speed_cost.py", "speed_instructions.jsonl", "--instructions"),
     "import": peers("peers/import_time.py", "import.jsonl"),
     "rss": peers("rss.py", "rss.jsonl"),
     "profiling": script("bench/peers/profiling_cost.py", "profiling.json"),
+    "memory": peers("peers/memory_cost.py", "memory.jsonl"),
+    "memory-instructions": Part(
+        "memory_instructions.jsonl",
+        lambda build: [
+            *(peers_python(), "bench/peers/memory_cost.py", "--instructions"),
+            *("--json", data("memory_instructions.jsonl")),
+        ],
+    ),
+    "profile": peers("peers/profile_cost.py", "profile.jsonl"),
     "cached-call": peers("peers/cache_cost.py", "cached_call.jsonl"),
     "disk": peers("peers/disk_cost.py", "disk.jsonl"),
     "redis": peers("peers/redis_cost.py", "redis.jsonl"),
+    "scrape": peers("peers/scrape_cost.py", "scrape.jsonl"),
     "batch-simulated": Part(
         "batch_simulated.json",
         lambda build: [
@@ -93,6 +106,7 @@ PARTS = {
     ),
     "batch-faults": peers("peers/batch_faults.py", "batch_faults.jsonl"),
     "batch-embeddings": peers("batch_embeddings.py", "batch_embeddings.jsonl"),
+    "top": script("bench/top_cost.py", "top.jsonl"),
     "keys": script("bench/keys.py", "keys.jsonl"),
     "compression": Part(
         "compression.jsonl",
@@ -115,6 +129,7 @@ PARTS = {
         needs=TRACES,
         builds=True,
     ),
+    "diff": script("bench/regression.py", "regression.jsonl"),
     "agents": score("agents.json", "a", "b", "c", "d", "e"),
     "new-agents": score("new_agents.json", "n"),
     "generated": Part(

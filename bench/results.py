@@ -8,7 +8,7 @@ Two variables name what is not part of the project: LIBPERF_TRACES a folder of t
 numbers), LIBPERF_LLM_CALLS a file of recorded calls (bench/compression.py).
 
 The JSON lies in build/results. A part that cannot be run (no valgrind, no peers, no traces) keeps its rows, as "not
-measured". parts.py has the programs, bars.py, bars_cache.py and bars_batch.py what was promised.
+measured". parts.py has the programs, bars.py and bars_*.py what was promised.
 """
 
 from __future__ import annotations
@@ -22,12 +22,21 @@ from collections.abc import Sequence
 from bars import BARS, Bar, cheaper_form
 from bars_batch import BATCH_BARS
 from bars_cache import CACHE_BARS
+from bars_diff import DIFF_BARS
+from bars_exports import EXPORT_BARS
+from bars_memory import MEMORY_BARS
+from bars_metrics import METRICS_BARS
+from bars_profile import PROFILE_BARS
+from bars_top import TOP_BARS
 from parts import DATA, PARTS, RELEASE, ROOT, Line, Lines, named, named_lines, path_of
 from simulated import lines as simulated_lines
 from tables import NOT_MEASURED, Section, sections
 
 RESULTS = ROOT / "bench" / "RESULTS.md"
-ALL_BARS = [*BARS, *CACHE_BARS, *BATCH_BARS]
+ALL_BARS = [
+    *(*BARS, *CACHE_BARS, *BATCH_BARS),
+    *(*PROFILE_BARS, *MEMORY_BARS, *EXPORT_BARS, *METRICS_BARS, *DIFF_BARS, *TOP_BARS),
+]
 
 HEAD = """\
 # Results

@@ -41,6 +41,20 @@ def plain_rows(part: str) -> Rows:
     return [[line["what"], middle(line)] for line in lines_of(part) if "median" in line]
 
 
+def share_rows(part: str) -> Rows:
+    """Small shares and ratios: two places more."""
+    return [
+        [line["what"], f"{line['median']:.3f} +- {line['mad']:.3f} {line['unit']}"]
+        for line in lines_of(part)
+        if "median" in line
+    ]
+
+
+def speed_rows() -> Rows:
+    """Time, and instructions where they were counted."""
+    return [*peer_rows("speed"), *peer_rows("speed-instructions")]
+
+
 def traced_rows() -> Rows:
     lines = [line for part in ("trace", "import", "rss") for line in lines_of(part) if "median" in line]
     return [[line["what"], middle(line), str(line.get("over_trace", ""))] for line in lines]
@@ -49,6 +63,12 @@ def traced_rows() -> Rows:
 def peer_rows(part: str) -> Rows:
     """Beside libperf's figure in the same run."""
     return [[line["what"], middle(line), str(line.get("over_libperf", ""))] for line in lines_of(part)]
+
+
+def memory_rows() -> Rows:
+    """Beside the same program while nobody counts."""
+    lines = [*lines_of("memory"), *lines_of("memory-instructions")]
+    return [[line["what"], middle(line).rstrip(), str(line["over_plain"])] for line in lines]
 
 
 def batch_rows() -> Rows:
@@ -97,6 +117,10 @@ def compression_rows() -> Rows:
         for line in lines_of("compression")
         if "by_order" in line
     ]
+
+
+def diff_rows() -> Rows:
+    return [[line["what"], f"{line['median']:.1f} % of {line['seeds']}"] for line in lines_of("diff")]
 
 
 def instruction_rows() -> Rows:
@@ -156,9 +180,12 @@ def sections(lines: Lines) -> list[Section]:
     return [
         Section("Bottlenecks", ["what", "bar", "measured", "verdict"], bottleneck_rows(), "agents", FIRST_CONTACT),
         Section("Profiling mode", ["what", "median"], plain_rows("profiling"), "profiling"),
+        Section("libperf top", ["what", "median"], share_rows("top"), "top"),
+        Section("Counting allocations", ["what", "median", "times plain"], memory_rows(), "memory"),
         Section("Cached calls from Python, with the loop around them", beside, peer_rows("cached-call"), "cached-call"),
         Section("Cache on disk, from Python", beside, peer_rows("disk"), "disk"),
         Section("Cache in Redis: CPU time a get, 64 at once", beside, peer_rows("redis"), "redis"),
+        Section("Metrics of many processes: one scrape", beside, peer_rows("scrape"), "scrape"),
         Section(
             "Batches in virtual time: mean / P95 of latency, 20 + n ms a batch of at most 32",
             simulated.latency_head(),
@@ -181,6 +208,7 @@ def sections(lines: Lines) -> list[Section]:
         Section("Batches: who hangs", FAULTS_HEAD, fault_rows(), "batch-faults", FAULTS_AFTER),
         Section("Batches: a real model", ["what", "median", "ratio"], embedding_rows(), "batch-embeddings"),
         Section("Batches: a real model under load", LOAD_HEAD, load_rows(), "batch-embeddings"),
+        Section("libperf diff: how often it says regression", ["samples", "of the seeds"], diff_rows(), "diff"),
         Section("Keys and values", ["what", "median"], plain_rows("keys"), "keys"),
         Section("Compression of LLM responses", COMPRESSION_HEAD, compression_rows(), "compression"),
         Section("Cache policies on real traces", hit_ratio.SUMMARY_HEAD, hit_ratio.summary_rows(ratios), "hit-ratio"),
@@ -204,6 +232,7 @@ def sections(lines: Lines) -> list[Section]:
         ),
         Section("C cases", ["case", "least ns", "median ns", "compared", "scales"], c_rows(lines), "c"),
         Section("Memory of the cache", ["what", "median"], plain_rows("cache-memory"), "cache-memory"),
+        Section("What the accelerator takes out", ["what", "median", "times with it"], speed_rows(), "speed"),
         Section("Python, added per call", ["what", "median", "times @libperf.trace"], traced_rows(), "trace"),
         Section(
             "Instructions per operation", ["operation", "counted", "bound (+ 5 %)"], instruction_rows(), "instructions"

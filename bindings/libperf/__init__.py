@@ -43,16 +43,21 @@ if TYPE_CHECKING:
     from .cache import TieredCache, cached
     from .changes import what_if
     from .detector import BottleneckDetector
+    from .differences import Difference, diff
     from .executor import ContextExecutor
+    from .exports import export
     from .monitor import PerformanceMonitor
+    from .profiled import profile
     from .profiler import Profiler
     from .reader import Reader
     from .reporting import Report, report, snapshot
     from .resources import BoundedSemaphore, Lock, Queue, Semaphore
+    from .slo import SLO
+    from .watchdog import watch_loop
 
 __version__: str = _ffi.string(_lib.perf_version()).decode()
 
-__all__ = [
+__all__ = [  # noqa: RUF022 - in the order of sorted()
     "Analysis",
     "BatchError",
     "BatchProcessor",
@@ -63,6 +68,7 @@ __all__ = [
     "ContextExecutor",
     "Counter",
     "DeadlineExceeded",
+    "Difference",
     "Gauge",
     "Histogram",
     "ItemShed",
@@ -76,6 +82,7 @@ __all__ = [
     "QueueFull",
     "Reader",
     "Report",
+    "SLO",
     "SemanticCache",
     "Semaphore",
     "SlowCall",
@@ -86,10 +93,13 @@ __all__ = [
     "cached",
     "configure",
     "current_span",
+    "diff",
     "errors",
+    "export",
     "flush",
     "instrument",
     "on_slow_call",
+    "profile",
     "report",
     "segment_path",
     "slow_calls",
@@ -97,12 +107,14 @@ __all__ = [
     "span",
     "trace",
     "uninstrument",
+    "watch_loop",
     "what_if",
     "wrap",
 ]
 
 # What a traced program does not need is imported when it is asked for.
 _LATER = {
+    "SLO": "slo",
     "Analysis": "analysis",
     "BatchError": "batcher.errors",
     "BatchProcessor": "batcher.processor",
@@ -112,6 +124,7 @@ _LATER = {
     "BoundedSemaphore": "resources",
     "ContextExecutor": "executor",
     "DeadlineExceeded": "batcher.errors",
+    "Difference": "differences",
     "ItemShed": "batcher.errors",
     "Lock": "resources",
     "PerformanceMonitor": "monitor",
@@ -126,12 +139,16 @@ _LATER = {
     "TieredCache": "cache.tiered",
     "batched": "batcher.decorator",
     "cached": "cache.decorator",
+    "export": "exports",
+    "profile": "profiled",
+    "diff": "differences",
     "report": "reporting",
     "snapshot": "reporting",
+    "watch_loop": "watchdog",
     "what_if": "changes",
 }
 _PARTS = frozenset(
-    {"batcher", "bg", "cache", "langchain", "langgraph", "openai", "testing"}
+    {"batcher", "bg", "cache", "langchain", "langgraph", "memory", "openai", "otlp", "prometheus", "testing"}
 )  # modules, imported when asked for
 
 
@@ -155,3 +172,13 @@ if os.environ.get("LIBPERF_PROFILE", "0") not in ("", "0"):
     from .profiler import profile_program
 
     profile_program()
+
+if os.environ.get("LIBPERF_MEMORY", "0") not in ("", "0"):
+    from .memory import count_program
+
+    count_program()
+
+if os.environ.get("LIBPERF_OTLP", "0") not in ("", "0"):
+    from .otlp import start_from_environment
+
+    start_from_environment()

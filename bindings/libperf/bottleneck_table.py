@@ -1,11 +1,12 @@
 """Bottlenecks for people: the table that `libperf run` and `libperf report` end with."""
 
+import io
 from collections.abc import Callable, Iterable
 from pathlib import PurePath
 from typing import NamedTuple
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -49,6 +50,13 @@ def bottlenecks(analysis: Analysis, width: int) -> RenderableType:
     if analysis.startup >= 0.01:
         parts.append(Text(f"imports before the program's own work: {seconds(analysis.startup)}, not counted", "dim"))
     return Group(*parts)
+
+
+def render_text(analysis: Analysis, width: int = 120) -> str:
+    """The same as plain text."""
+    file = io.StringIO()
+    Console(file=file, width=width, color_system=None, force_terminal=False).print(bottlenecks(analysis, width))
+    return file.getvalue()
 
 
 # ---- the table ----

@@ -2,7 +2,8 @@
 
 import os
 import struct
-from collections.abc import Iterator
+from array import array
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,9 +14,10 @@ from .errors import ClosedError, NotFoundError, check, text_to_bytes
 from .metrics import Histogram
 from .names import Kind
 
-__all__ = ["Info", "Name", "Reader", "Record", "Totals", "find_segment"]
+__all__ = ["Info", "Name", "Reader", "Record", "Totals", "find_segment", "segment_folder"]
 
 BATCH = 1024  # records taken over at a time
+OPEN_LOOKED_AT = 16_384  # spans, half a kilobyte each, when only the oldest are wanted
 RECORD = struct.Struct("=4I6Q2I")  # the fixed part of perf_record
 
 
@@ -82,12 +84,21 @@ class Info(NamedTuple):
     cut_texts: int
     names_over: int
     spans_unseen: int
+    frames_over: int
 
     @property
     def losses(self) -> dict[str, int]:
         """What was not kept, by what it was; empty when nothing was lost."""
         kept = ("dropped_records", "dropped_values", "dropped_attributes", "cut_texts", "names_over", "spans_unseen")
-        return {field: count for field in (*kept, "damaged") if (count := getattr(self, field))}
+        return {field: count for field in (*kept, "frames_over", "damaged") if (count := getattr(self, field))}
+
+
+def segment_folder(uid: int) -> Path | None:
+    """Where the segments of a user lie; None: there are none."""
+    out = ffi.new("char[]", lib.PERF_PATH_MAX_BYTES)
+    if lib.perf_segment_folder(uid, out, lib.PERF_PATH_MAX_BYTES):
+        return None
+    return Path(os.fsdecode(ffi.string(out)))
 
 
 def find_segment(pid: int) -> Path:
@@ -96,11 +107,10 @@ def find_segment(pid: int) -> Path:
         uid = Path(f"/proc/{pid}").stat().st_uid
     except OSError:
         uid = os.geteuid()
-    out = ffi.new("char[]", lib.PERF_PATH_MAX_BYTES)
     hint = "is it running with libperf, under the same LIBPERF_DIR?"
-    if lib.perf_segment_folder(uid, out, lib.PERF_PATH_MAX_BYTES):
+    folder = segment_folder(uid)
+    if folder is None:
         raise NotFoundError(f"no process of user {uid} has recorded anything yet: {hint}")
-    folder = Path(os.fsdecode(ffi.string(out)))
     found = sorted(folder.glob(f"{pid}-*.perf"), key=_changed)
     if not found:
         raise NotFoundError(f"no segment of process {pid} in {folder}: {hint}")
@@ -118,29 +128,36 @@ class Reader(Handle):
     """A consistent picture of a segment, taken at `Reader()` and at each `refresh()`.
 
     Reader()        this process
-    Reader(path)    a segment or trace file
+    Reader(path)    a segment or trace file; records=False: as of refresh()
     Threads: one at a time. The writer is never disturbed.
     """
 
     __slots__ = ("_names", "path")
 
-    def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
+    def __init__(self, path: str | os.PathLike[str] | None = None, *, records: bool = True) -> None:
         out = ffi.new("perf_reader **")
         if path is None:
             check(lib.perf_reader_open_self_blocking(ffi.NULL, out), "reading this process's own segment")
         else:
-            check(lib.perf_reader_open_blocking(text_to_bytes(path), ffi.NULL, out), f"reading {os.fspath(path)!r}")
+            open_ = lib.perf_reader_open_blocking if records else lib.perf_reader_open_counts_blocking
+            check(open_(text_to_bytes(path), ffi.NULL, out), f"reading {os.fspath(path)!r}")
         super().__init__(out[0], lib.perf_reader_close)
         self.path = None if path is None else Path(path)
         self._names: list[Name] = []
 
-    def refresh(self) -> None:
-        """Take a new picture. After an error the old one stays."""
-        code = lib.perf_reader_refresh_blocking(self._get())
+    def refresh(self, *, records: bool = True) -> None:
+        """Take a new picture. After an error the old one stays.
+
+        records=False: one without finished spans and log lines, for a small part of the cost, as often as you like.
+        records() finds nothing in it, and misses nothing by it: it goes on with the next whole picture.
+        """
+        refresh = lib.perf_reader_refresh_blocking if records else lib.perf_reader_refresh_counts_blocking
+        code = refresh(self._get())
         if code == lib.PERF_ERR_CLOSED:
             raise ClosedError("this Reader() was made before a fork, for the parent process: make a new one here")
         check(code, f"reading {self.path or 'this process'}")
-        self._names = []
+        if self._names and lib.perf_reader_name(self._get(), len(self._names) - 1, ffi.NULL) == ffi.NULL:
+            self._names = []  # fewer than before: no longer the same file
 
     @property
     def info(self) -> Info:
@@ -168,18 +185,17 @@ class Reader(Handle):
             cut_texts=stats.cut_texts,
             names_over=stats.names_over,
             spans_unseen=stats.spans_unseen,
+            frames_over=stats.frames_over,
         )
 
     @property
     def names(self) -> list[Name]:
         """Every name, in the order of their numbers."""
-        if not self._names:
-            self._names = list(self._read_names())
+        self._names.extend(self._read_names(len(self._names)))  # a name stays what it is
         return self._names
 
-    def _read_names(self) -> Iterator[Name]:
+    def _read_names(self, number: int) -> Iterator[Name]:
         kind = ffi.new("perf_kind *")
-        number = 0
         while (text := lib.perf_reader_name(self._get(), number, kind)) != ffi.NULL:
             yield Name(number, Kind(kind[0]), _text(text))
             number += 1
@@ -206,6 +222,17 @@ class Reader(Handle):
         check(lib.perf_reader_histogram(self._get(), name.number, into._get()), f"histogram of {name.text!r}")
         return into
 
+    def buckets(self, name: Name) -> "array[int]":
+        """The name's latencies as what its histogram holds: nanoseconds, count, nanoseconds, count, …, smallest first.
+
+        The first of each two is the middle of a bucket, within 0.4 %. Small enough to keep many of them.
+        """
+        count = lib.perf_reader_buckets(self._get(), name.number, ffi.NULL, 0)
+        found = array("Q", bytes(16 * count))
+        if count:
+            lib.perf_reader_buckets(self._get(), name.number, ffi.from_buffer("perf_bucket[]", found), count)
+        return found
+
     def records(self) -> Iterator[Record]:
         """Finished spans and log lines, each once: what is new since the last call."""
         batch = ffi.new("perf_record[]", BATCH)
@@ -218,15 +245,24 @@ class Reader(Handle):
         """Records that were overwritten before records() came to them."""
         return int(lib.perf_reader_lost(self._get()))
 
-    def open_spans(self) -> list[Record]:
-        """The spans that were open when the picture was taken, oldest first."""
-        count = lib.perf_reader_open_spans(self._get(), ffi.NULL, 0)
+    def open_spans(self, oldest: int | None = None) -> list[Record]:
+        """The spans that were open when the picture was taken, oldest first.
+
+        oldest: no more than that many of them, and those around them; of more than 16,384 not all are looked at.
+        """
+        count = self.open_count if oldest is None else min(self.open_count, OPEN_LOOKED_AT)
         batch = ffi.new("perf_record[]", max(1, count))
         count = min(count, lib.perf_reader_open_spans(self._get(), batch, count))
-        return sorted((self._record(batch, i) for i in range(count)), key=lambda record: record.start)
+        chosen = range(count) if oldest is None or count <= oldest else _oldest(batch, count, oldest)
+        return sorted((self._record(batch, i) for i in chosen), key=lambda record: record.start)
+
+    @property
+    def open_count(self) -> int:
+        """How many spans were open."""
+        return int(lib.perf_reader_open_spans(self._get(), ffi.NULL, 0))
 
     def _name_of(self, number: int) -> Name:
-        names = self.names
+        names = self._names if number < len(self._names) else self.names
         return names[number] if number < len(names) else Name(number, Kind.SPAN, "(other)")
 
     def _record(self, batch: Any, index: int) -> Record:
@@ -265,6 +301,21 @@ class Reader(Handle):
                 value = bytes(ffi.buffer(raw.text, raw.length)).decode("utf-8", "replace")
             found[self._name_of(raw.key).text if raw.key else "message"] = value
         return found
+
+
+def _oldest(batch: Any, count: int, wanted: int) -> Iterable[int]:
+    """Places of the oldest records of a batch, and of the parents that they have in it."""
+    size = ffi.sizeof("perf_record")
+    raw = ffi.buffer(batch, count * size)
+    fixed = [RECORD.unpack_from(raw, i * size) for i in range(count)]
+    place = {record[6]: i for i, record in enumerate(fixed)}
+    chosen: set[int] = set()
+    for i in sorted(range(count), key=lambda i: fixed[i][4])[:wanted]:
+        at: int | None = i
+        while at is not None and at not in chosen:
+            chosen.add(at)
+            at = place.get(fixed[at][7])
+    return chosen
 
 
 def _text(raw: Any) -> str:

@@ -12,7 +12,8 @@ from typing import Any
 
 from .batchers import Batcher, find_batchers
 from .caches import Cache, find_caches
-from .names import INPUT_TOKENS, OUTPUT_TOKENS, Kind
+from .memory_report import Allocation, find_allocations
+from .names import ALLOCATED_BYTES, INPUT_TOKENS, OUTPUT_TOKENS, Kind
 from .reader import Info, Reader, Record
 
 __all__ = ["Call", "Report", "Row", "report", "snapshot"]
@@ -47,6 +48,11 @@ class Row:
     def mean(self) -> float:
         return self.total / self.calls if self.calls else 0.0
 
+    @property
+    def allocated(self) -> int:
+        """Bytes, without what operations inside of it allocated; 0, too, where nobody counted."""
+        return self.quantities.get(ALLOCATED_BYTES, 0)
+
 
 @dataclass(frozen=True, slots=True)
 class Call:
@@ -76,6 +82,7 @@ class Report:
     timings: list[Row]
     lost: int  # records overwritten before they were read
     records: int
+    allocations: list[Allocation] = field(default_factory=list)  # lines that allocated most, where that was counted
 
     @property
     def state(self) -> str:
@@ -126,6 +133,7 @@ class Report:
             "timings": [_row_dict(row) for row in self.timings],
             "caches": [cache.to_dict() for cache in self.caches],
             "batchers": [batcher.to_dict() for batcher in self.batchers],
+            "allocations": [line.to_dict() for line in self.allocations],
             "records": self.records,
             "lost": {"records_overwritten": self.lost, **info.losses} if self.lost else dict(info.losses),
         }
@@ -217,6 +225,7 @@ class _Builder:
             timings=timings,
             lost=self.reader.lost,
             records=self.records,
+            allocations=find_allocations(self.reader, counters),
         )
 
     def _take(self, record: Record) -> None:

@@ -13,9 +13,11 @@ from rich.text import Text
 from .analysis import Analysis
 from .batchers import is_of_batcher
 from .caches import is_of_cache
+from .hotspots import Hotspots, is_of_profile
+from .memory_report import is_of_memory
 from .names import Kind
 from .reporting import Call, Report, Row
-from .units import seconds
+from .units import seconds, size
 
 TITLES = {
     Kind.GRAPH: "graph",
@@ -30,6 +32,7 @@ TITLES = {
 }
 COLOURS = {Kind.GRAPH: "bold", Kind.NODE: "cyan", Kind.LLM: "magenta", Kind.TOOL: "yellow"}
 NAME_WIDTH = 40
+OPEN_SHOWN = 20
 
 LOSSES = {
     "dropped_records": "spans found no room in the ring",
@@ -38,6 +41,7 @@ LOSSES = {
     "cut_texts": "texts were cut at 200 bytes",
     "names_over": "names came after the table of 4,096 was full and are counted as (other)",
     "spans_unseen": "spans were open beyond 1,024 at a time and never visible as open",
+    "frames_over": "samples found no room for their whole stack and are counted at their callers",
     "damaged": "parts of the file were damaged and skipped",
 }
 
@@ -87,12 +91,15 @@ def _columns(rows: list[Row], lost: bool) -> list[Column]:
         Column("max", 6, lambda row: _plain(seconds(row.max))),
         Column("tokens in", 4, lambda row: _plain(count(row.input_tokens))),
         Column("out", 4, lambda row: _plain(count(row.output_tokens))),
+        Column("allocated", 7, lambda row: _plain(size(row.allocated) if row.allocated else "–")),
         Column("calls/s", 3, lambda row: _plain(rate(row.per_second))),
         Column("", 1, lambda row: Text(bar(row.share), style="blue")),
         Column("share of wall", 0, lambda row: _plain(("≤ " if lost else "") + percent(row.share))),
     ]
     if not any(row.input_tokens or row.output_tokens for row in rows):
         columns = [column for column in columns if column.heading not in ("tokens in", "out")]
+    if not any(row.allocated for row in rows):
+        columns = [column for column in columns if column.heading != "allocated"]
     return columns
 
 
@@ -145,11 +152,23 @@ def calls(title: str, found: list[Call]) -> Iterable[RenderableType]:
         )
 
 
+def open_calls(report: Report) -> Iterable[RenderableType]:
+    """The oldest of those that never ended: how long each lasted so far. A hung program may have a thousand."""
+    title = "open now" if report.state == "running" else "still open at the end"
+    yield from calls(f"{title}, {len(report.open):,}, oldest first", report.open[:OPEN_SHOWN])
+    if (more := len(report.open) - OPEN_SHOWN) > 0:
+        yield Text(f"            and {more:,} more: --json has all of them", style="dim")
+    if report.open and report.state == "running":
+        yield Text(f"  libperf top {report.info.pid} shows which is inside of which, and follows them", style="dim")
+
+
 def notes(report: Report) -> Iterable[RenderableType]:
     """What a reader must know to take the numbers for what they are."""
     few = [row for row in report.rows if row.calls < 100]
     if few:
         yield Text("dim: with fewer than 20 (P95) or 100 (P99) calls it is one of the slowest calls", style="dim")
+    if any(row.allocated for row in report.rows):
+        yield Text("allocated: by the operation itself, without what it calls", style="dim")
     if report.lost:
         text = f"{report.lost:,} finished spans were overwritten before they were read: counts and percentiles include"
         yield Text(f"{text} them, the slowest calls do not, shares are upper bounds", style="yellow")
@@ -158,8 +177,8 @@ def notes(report: Report) -> Iterable[RenderableType]:
 
 
 def _has_row(series: str) -> bool:
-    """A cache's or batcher's row says what it says."""
-    return is_of_cache(series) or is_of_batcher(series)
+    """A cache's, batcher's or function's row, or the line about allocations, says what it says."""
+    return is_of_cache(series) or is_of_batcher(series) or is_of_memory(series) or is_of_profile(series)
 
 
 def render(report: Report, width: int) -> RenderableType:
@@ -188,8 +207,12 @@ def render(report: Report, width: int) -> RenderableType:
     for name, value in [*report.counters.items(), *report.gauges.items()]:
         if not _has_row(name):
             parts.append(Text.assemble(("  metric ", "dim"), f"{name} = {value:,}"))
+    if report.counters:
+        from .memory_table import allocated_rows
+
+        parts += allocated_rows(report.counters, report.allocations)
     parts += calls("slowest calls", report.slowest)
-    parts += calls("still open at the end" if report.state != "running" else "open now", report.open)
+    parts += open_calls(report)
     last = list(notes(report))
     return Group(*parts, *([Text()] if last else []), *last)
 
@@ -201,12 +224,20 @@ def render_text(report: Report, width: int = 120) -> str:
     return file.getvalue()
 
 
-def print_report(report: Report, analysis: Analysis | None = None, *, stderr: bool = False) -> Console:
-    """Print to the terminal, as wide as it is; 120 columns where there is none. With an analysis: bottlenecks too."""
+def print_report(
+    report: Report, analysis: Analysis | None = None, found: Hotspots | None = None, *, stderr: bool = False
+) -> Console:
+    """Print to the terminal, as wide as it is; 120 columns where there is none. With an analysis: bottlenecks too; with
+    hotspots: their table."""
     console = Console(stderr=stderr)
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console = Console(stderr=stderr, width=120)
     console.print(render(report, console.width))
+    if found:
+        from .hotspot_table import hotspots
+
+        console.print()
+        console.print(hotspots(found, console.width))
     if analysis:
         from .bottleneck_table import bottlenecks
 

@@ -17,7 +17,19 @@ import libperf
 from libperf.errors import UnsupportedError
 
 FIELDS = {
-    *("libperf", "python", "system", "library", "clock", "allocator", "libraries", "segments", "cache", "packages"),
+    *(
+        "libperf",
+        "python",
+        "system",
+        "library",
+        "accelerator",
+        "clock",
+        "allocator",
+        "libraries",
+        "segments",
+        "cache",
+        "packages",
+    ),
     *("instruments", "advice"),
 }
 ROOT = Path(__file__).parents[2]
@@ -55,6 +67,14 @@ def test_json(tmp_path: Path) -> None:
     assert data["instruments"] == ["langchain", "langgraph"]
     assert data["allocator"].startswith(("jemalloc", "libc"))
     assert data["clock"].startswith(("tsc, ", "monotonic, "))
+
+
+def test_whether_there_is_an_accelerator(tmp_path: Path) -> None:
+    """On, or off and why; switched off is no reason for advice."""
+    assert found(LIBPERF_DIR=tmp_path)["accelerator"] == "on"
+    off = found(LIBPERF_DIR=tmp_path, LIBPERF_SPEED="0")
+    assert off["accelerator"] == "off: LIBPERF_SPEED=0"
+    assert not any("accelerator" in line for line in off["advice"])
 
 
 def test_text(tmp_path: Path) -> None:
@@ -115,7 +135,7 @@ def test_libraries(tmp_path: Path) -> None:
     from libperf._codec import Compressor
 
     libraries = found(LIBPERF_DIR=tmp_path)["libraries"]
-    assert set(libraries) == {"lmdb", "hiredis", "hiredis_ssl", "zstd"}
+    assert set(libraries) == {"lmdb", "hiredis", "hiredis_ssl", "zstd", "libcurl"}
 
     def works(**tiers: str | Path) -> bool:
         try:
@@ -137,13 +157,19 @@ def test_libraries(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("library", "lost"),
-    [("lmdb", "libperf.bg"), ("hiredis", "redis="), ("zstd", "values"), ("hiredis_ssl", "rediss://")],
+    [
+        ("lmdb", "libperf.bg"),
+        ("hiredis", "redis="),
+        ("zstd", "values"),
+        ("libcurl", "libperf.otlp"),
+        ("hiredis_ssl", "rediss://"),
+    ],
 )
 def test_what_a_missing_library_costs(library: str, lost: str) -> None:
     """One line for each, which says what there is not, and names a package that the project itself asks for."""
     from libperf.cli.doctor import _missing
 
-    everything = dict.fromkeys(("lmdb", "hiredis", "hiredis_ssl", "zstd"), True)
+    everything = dict.fromkeys(("lmdb", "hiredis", "hiredis_ssl", "zstd", "libcurl"), True)
     assert _missing(everything) == []
     (line,) = _missing(everything | {library: False})
     assert lost in line and "build again" in line

@@ -56,7 +56,7 @@ PROGRAM = {
 }
 REPORT = {
     *("schema", "libperf", "program", "wall_s", "operations", "slowest", "open", "counters", "gauges", "timings"),
-    *("caches", "batchers", "records", "lost"),
+    *("caches", "batchers", "allocations", "records", "lost"),
     *("self_replay_error", "reliable", "analysed_wall_s", "startup_imports_s", "events", "deadlocks", "bottlenecks"),
     "repeats",
     "merges",

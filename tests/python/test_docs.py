@@ -331,12 +331,11 @@ def test_make_and_cmake() -> None:
 
 
 def test_environment_variables() -> None:
-    """The README's settings are those that the core reads, and the cache."""
+    """The README's settings are all that are read."""
     sources = [
-        path.read_text() for path in (*ROOT.glob("libperf/src/**/*.c"), *ROOT.glob("bindings/libperf/cache/*.py"))
+        path.read_text() for kind in ("libperf/src/**/*.c", "bindings/libperf/**/*.py") for path in ROOT.glob(kind)
     ]
-    given = re.compile(r'(?:getenv\(|environment\(|environ\.get\(|environ\[)\s*"(LIBPERF_\w+)"')
-    read = {name for text in sources for name in given.findall(text)}
+    read = {name for text in sources for name in re.findall(r'"(LIBPERF_[A-Z_]+)"', text)}
     table = {name for name in re.findall(r"^\|[^|]+\| `(LIBPERF_[A-Z_]+)", README.read_text(), re.MULTILINE)}
     assert table == read
 
@@ -391,6 +390,31 @@ def test_paths() -> None:
     assert found > 40
 
 
+# ---- docs/memory.md ----
+
+
+def test_the_picture_of_memory(run: Run, tmp_path: Path) -> None:
+    """What docs/memory.md shows is what its program prints: the same tables, lines and columns; only numbers differ."""
+    file = ROOT / "docs/memory.md"
+    program, picture = (
+        next(b.text for b in BLOCKS if b.file == file and b.language == kind) for kind in ("python", "text")
+    )
+    (tmp_path / "app.py").write_text(
+        program.replace("memory.counting()", "memory.counting(sample_bytes=65536, seed=1)")
+    )
+    printed = run("import runpy; runpy.run_path('app.py')").stdout
+
+    def shape(text: str) -> list[str]:
+        """Headings, and the lines of code in the order of their names."""
+        lines = [line for line in text.splitlines() if re.search(r"where *$|^operation|←", line)]
+        heads = [" ".join(line.split()) for line in lines if "←" not in line]
+        places = {match[1] for line in lines if (match := re.search(r"((json|app)\S*/\w+\.py):\d+ \S+ ←", line))}
+        return [*heads, *sorted(places)]
+
+    assert shape(picture) == shape(printed)
+    assert "in no span" in picture and "in no span" in printed
+
+
 # ---- docs/json.md ----
 
 PROGRAM = """
@@ -410,6 +434,7 @@ async def small():
     with libperf.span("small"): await asyncio.sleep(0.01)
 async def many(): await asyncio.gather(*[small() for _ in range(8)])
 asyncio.run(many())
+with libperf.memory.counting(sample_bytes=1000): kept = bytearray(1_000_000)
 span = libperf.span("left open").__enter__()
 if sys.argv[1:]: import json; print(json.dumps(libperf.snapshot()))
 """
@@ -425,6 +450,8 @@ PROFILED = (  # of programs that ran in profiling mode
     "repeats",
     "merges",
 )
+
+SAMPLED = ("hotspots", "stalls", "cpu_samples", "cpu_sampled_s")  # told in words
 
 
 def fields(data: Any, path: str = "") -> set[str]:
@@ -448,9 +475,8 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
     def call(*words: str) -> Any:
         command = [sys.executable, *words]
-        return json.loads(
-            subprocess.check_output(command, cwd=folder, env=environment, stderr=subprocess.DEVNULL, timeout=60)
-        )
+        text = subprocess.check_output(command, cwd=folder, env=environment, stderr=subprocess.DEVNULL, timeout=60)
+        return {name: value for name, value in json.loads(text).items() if name not in SAMPLED}
 
     (example,) = (json.loads(block.text) for block in BLOCKS if block.file == JSON and block.language == "json")
     run = call("-m", "libperf", "run", "--json", "-", "--trace", "kept", "app.py")

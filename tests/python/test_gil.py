@@ -269,6 +269,8 @@ def cases(redis: Any) -> dict[str, Callable[[], Any]]:
     number = lib.perf_name(lib.PERF_KIND_SPAN, b"test_gil", 8)
     counter = lib.perf_name(lib.PERF_KIND_COUNTER, b"test_gil", 8)
     key = lib.perf_name(lib.PERF_KIND_KEY, b"test_gil", 8)
+    bad = lib.perf_name(lib.PERF_KIND_COUNTER, b"test_gil.bad", 12)
+    bounds, counts = ffi.new("uint64_t[]", [1, 2]), ffi.new("uint64_t[]", 2)
     none = ffi.new("perf_span *")[0]
     ended = lib.perf_span_begin(number, none)
     lib.perf_span_end(ended)
@@ -277,6 +279,8 @@ def cases(redis: Any) -> dict[str, Callable[[], Any]]:
     token, entry = ffi.new("perf_token *", {"kind": lib.PERF_TOKEN_NONE}), ffi.new("perf_entry *")
     port = ffi.new("perf_redis_port **")
     assert lib.perf_redis_port_create(ffi.NULL, port) == lib.PERF_OK
+    many, compared = libperf.Histogram([0.1] * 50), ffi.new("perf_comparison *")
+    chances, cursor, bucket = ffi.new("double[2]"), ffi.new("uint32_t *"), ffi.new("perf_histogram_bucket *")
     done, stats = ffi.new("perf_redis_done[]", 8), ffi.new("perf_redis_stats *")
     return {
         "perf_codec_put": lambda: (
@@ -293,13 +297,53 @@ def cases(redis: Any) -> dict[str, Callable[[], Any]]:
         "perf_metric_add": lambda: lib.perf_metric_add(counter, 1),
         "perf_histogram_record": lambda: lib.perf_histogram_record(histogram._get(), 7),
         "perf_histogram_quantile": lambda: lib.perf_histogram_quantile(histogram._get(), 0.5),
+        "perf_histogram_up_to": lambda: lib.perf_histogram_up_to(histogram._get(), bounds, 2, counts),
+        "perf_metric_total": lambda: lib.perf_metric_total(counter),
+        "perf_slo_set, remove": lambda: (lib.perf_slo_set(number, 1, counter, bad), lib.perf_slo_remove(counter)),
+        "perf_histogram_next": lambda: lib.perf_histogram_next(histogram._get(), cursor, bucket),
+        "perf_regression_shift, tail": lambda: (
+            lib.perf_regression_shift(many._get(), many._get(), ffi.NULL, compared),
+            lib.perf_regression_tail(many._get(), many._get(), 0.9, ffi.NULL, compared),
+        ),
+        "perf_regression_rate, adjust": lambda: (
+            lib.perf_regression_rate(1, 100, 3, 100, ffi.NULL, compared),
+            lib.perf_regression_adjust(chances, 2, ffi.NULL),
+        ),
         "perf_reader_totals": lambda: lib.perf_reader_totals(reader._get(), number, totals),
+        "perf_reader_buckets": lambda: lib.perf_reader_buckets(reader._get(), number, ffi.NULL, 0),
         "perf_reader_info_get": lambda: lib.perf_reader_info_get(reader._get(), info),
         "perf_redis_submit, is_done, release": lambda: redis_round(redis),
         "perf_redis_port_take": lambda: lib.perf_redis_port_take(port[0], done, 8),
         "perf_redis_stats_now": lambda: lib.perf_redis_stats_now(redis, stats),
         "perf_segment_stats_now": lambda: lib.perf_segment_stats_now(ffi.NULL),
+        "perf_otlp_create, records, metrics, rest, stats_now, destroy": functools.partial(otlp_round, reader),
+        "perf_exporter_features, stats_now": lambda: (
+            lib.perf_exporter_features(),
+            lib.perf_exporter_stats_now(ffi.NULL, ffi.new("perf_exporter_stats *")),
+        ),
         **memory_cache_cases(),
+    }
+
+
+def otlp_round(reader: Reader) -> None:
+    """Everything that was recorded, as a request."""
+    out, body, stats = ffi.new("perf_otlp **"), ffi.new("perf_otlp_body *"), ffi.new("perf_otlp_stats *")
+    assert lib.perf_otlp_create(reader._get(), ffi.NULL, out) == lib.PERF_OK
+    lib.perf_otlp_records(out[0], body)
+    lib.perf_otlp_metrics(out[0], 0, body)
+    lib.perf_otlp_rest(out[0], body)
+    lib.perf_otlp_stats_now(out[0], stats)
+    lib.perf_otlp_destroy(out[0])
+
+
+def exporter_calls() -> dict[str, Callable[[], Any]]:
+    """What waits; calls that are refused let go as well, and are made often."""
+    null, out = ffi.NULL, ffi.new("perf_exporter **")
+    return {
+        "perf_exporter_start_blocking": lambda: often(lib.perf_exporter_start_blocking, null, null, out),
+        "perf_exporter_flush_blocking": lambda: often(lib.perf_exporter_flush_blocking, null, 0),
+        "perf_exporter_stop_blocking": lambda: often(lib.perf_exporter_stop_blocking, null, 0),
+        "perf_exporter_destroy_blocking": lambda: often(lib.perf_exporter_destroy_blocking, null),
     }
 
 
@@ -414,7 +458,11 @@ def test_a_released_gil_gives_a_turn(
     trace = tmp_path / "trace.perf"
     out, drained, analysed = ffi.new("perf_reader **"), ffi.new("perf_drain **"), ffi.new("perf_analysis **")
     steps, count, ns = ffi.new("perf_path_step **"), ffi.new("size_t *"), ffi.new("uint64_t *")
+    kept = ffi.new("perf_exemplars **")
+    assert lib.perf_exemplars_create(ffi.NULL, ffi.NULL, 0, kept) == lib.PERF_OK
+    exemplars = ffi.gc(kept[0], lib.perf_exemplars_destroy)
     samples, sizes, room = bytes(range(256)) * 100, ffi.new("size_t[]", [256] * 100), ffi.new("char[4096]")
+    times = ffi.new("uint64_t[]", list(range(1000)))
     with Reader() as reader, Drain(own, trace) as drain, profiler.analyze() as analysis:
 
         def redis_waited() -> None:
@@ -457,17 +505,30 @@ def test_a_released_gil_gives_a_turn(
             "perf_compressor_train_blocking": lambda: lib.perf_compressor_train_blocking(
                 samples, sizes, 100, 0, room, 4096, count
             ),
+            "perf_regression_dependence_blocking": lambda: lib.perf_regression_dependence_blocking(
+                times, times, bytes(len(times)), len(times), 0.99, ffi.NULL, ffi.new("perf_dependence *")
+            ),
             "perf_drain_open_blocking": lambda: drain_opened(
                 lib.perf_drain_open_blocking(bytes(own), bytes(trace), ffi.NULL, drained)
             ),
             "perf_drain_step_blocking": lambda: lib.perf_drain_step_blocking(drain._get()),
             "perf_drain_finish_blocking": lambda: lib.perf_drain_finish_blocking(drain._get()),
+            "perf_exemplars_take_blocking": lambda: often(
+                lib.perf_exemplars_take_blocking, exemplars, reader._get(), 1
+            ),
             "perf_reader_open_blocking": lambda: opened(lib.perf_reader_open_blocking(bytes(own), ffi.NULL, out)),
+            "perf_reader_open_counts_blocking": lambda: opened(
+                lib.perf_reader_open_counts_blocking(bytes(own), ffi.NULL, out)
+            ),
             "perf_reader_open_self_blocking": lambda: opened(lib.perf_reader_open_self_blocking(ffi.NULL, out)),
             "perf_reader_refresh_blocking": lambda: lib.perf_reader_refresh_blocking(reader._get()),
+            "perf_reader_refresh_counts_blocking": lambda: lib.perf_reader_refresh_counts_blocking(reader._get()),
             "perf_redis_close_blocking": redis_closed,
             "perf_redis_destroy_blocking": redis_destroyed,
             "perf_redis_wait_blocking": redis_waited,
+            "perf_allocator_stats_blocking": functools.partial(
+                lib.perf_allocator_stats_blocking, ffi.new("perf_allocator_stats *")
+            ),
             "perf_allocator_arena_purge_blocking": functools.partial(
                 lib.perf_allocator_arena_purge_blocking, make_arena()
             ),
@@ -475,7 +536,7 @@ def test_a_released_gil_gives_a_turn(
             "perf_cache_trim_blocking": functools.partial(lib.perf_cache_trim_blocking, make_cache()),
         }
         disk = open_disk(tmp_path / "disk")
-        calls |= disk_calls(disk) | batcher_calls()
+        calls |= disk_calls(disk) | batcher_calls() | exporter_calls()
         turns = turns_during(other, calls[name], 20_000)
         lib.perf_disk_close_blocking(disk)
         assert turns > 0

@@ -12,6 +12,7 @@ import _cffi_backend
 import pytest
 
 import libperf
+from libperf import handles
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = Path(libperf.__file__).parent
@@ -23,9 +24,11 @@ HEAVY = {
 NEW = "import sys\nbefore = set(sys.modules)\n{}\nprint(*sorted(set(sys.modules) - before), sep='\\n')"
 OWN = {
     "libperf", "libperf._core", "libperf._core.lib", "libperf._handle", "libperf.context", "libperf.errors",
-    "libperf.instrument", "libperf.metrics", "libperf.names", "libperf.segment", "libperf.slow", "libperf.spans",
+    "libperf.handles", "libperf.instrument", "libperf.metrics", "libperf.names", "libperf.segment", "libperf.slow", "libperf.spans",
     "libperf.task", "libperf.tracing",
 }  # fmt: skip
+if handles.speed:
+    OWN |= {"libperf._speed", "libperf.accelerated"}
 
 TRACED = """
 import libperf

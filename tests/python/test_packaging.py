@@ -141,12 +141,15 @@ def test_what_the_wheel_contains(built: Built) -> None:
     assert {name.split("/")[0] for name in names} == {"libperf", f"libperf-{VERSION}.dist-info"}
     compiled = sorted(name for name in own if name.endswith(".so"))
     assert [name.partition(".")[0] for name in compiled] == [
+        "libperf/_allocations",
         "libperf/_batcher",
         "libperf/_codec",
         "libperf/_core",
         "libperf/_disk",
         "libperf/_memory",
+        "libperf/_sampler",
         "libperf/_scheduler",
+        "libperf/_speed",
         "libperf/libperfcore",
     ]
     sources = {
@@ -209,7 +212,7 @@ def test_the_installed_package_works(built: Built, source: str) -> None:
     assert (out["version"], out["calls"]) == (VERSION, {"work": 3})
     assert Path(out["file"]).parent == venv.site / "libperf"
     assert {Path(path).parent for path in out["libraries"]} == {venv.site / "libperf"}
-    assert len(out["libraries"]) == 4
+    assert len(out["libraries"]) == 6
     report = json.loads((venv.folder / "out.json").read_text())
     assert report["program"]["exit_status"] == 3
     assert [(row["name"], row["calls"]) for row in report["operations"]] == [("work", 3)]

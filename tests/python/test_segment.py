@@ -235,11 +235,22 @@ def many():
     for _ in range(30_000):
         work()
 
-threads = [threading.Thread(target=many) for _ in range(4)]
-for thread in threads:
+full, over = threading.Event(), threading.Event()
+
+def first():  # what it has filled is its own as long as it lives
+    many()
+    full.set()
+    over.wait()
+
+threads = [threading.Thread(target=first), *(threading.Thread(target=many) for _ in range(3))]
+threads[0].start()
+full.wait()
+for thread in threads[1:]:
     thread.start()
-for thread in threads:
+for thread in threads[1:]:
     thread.join()
+over.set()
+threads[0].join()
 with libperf.Reader() as reader:
     totals = [reader.totals(name) for name in reader.names if name.text == "work"]
     read = sum(1 for _ in reader.records())

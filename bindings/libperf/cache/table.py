@@ -1,8 +1,9 @@
 """The memory tier's table in Python: a dict of entries, and a policy in C that says which of them stay.
 
 libperf._memory is the same in C, an order of magnitude faster on changes; it relies on the GIL, so an interpreter without
-one gets this. A hit is a look into the dict and a number appended to a list; the policy hears of hits in batches. Reading
-takes no lock: an entry is never changed once it is in the dict, it is replaced.
+one gets this. A hit is a look into the dict and a number appended to a list; the policy hears of hits in batches (in C,
+of one entry only once in a batch, but for LRU). Reading takes no lock: an entry is never changed once it is in the dict,
+it is replaced.
 
 A cache deadlocks in Python when a value's __del__ comes back to it while its lock is held. So what falls out is let go of
 after the lock, and who comes back anyway is told to wait: his change is made when the outer one is done.

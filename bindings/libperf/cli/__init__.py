@@ -1,4 +1,4 @@
-"""The `libperf` command: run, report, doctor, mock."""
+"""The `libperf` command: run, report, top, export, diff, serve-metrics, doctor, mock."""
 
 import argparse
 import os
@@ -14,13 +14,17 @@ examples:
   libperf run agent.py --question "why?"     run a program, then say where its time went
   libperf run --json out.json -m my.agent    the same as data
   libperf report 4711                        a process that is running, or has died
+  libperf top                                what all of them do now
+  libperf serve-metrics                      all that runs, for Prometheus
+  libperf export agent.perf --to perfetto    a file for other tools
+  libperf diff main.perf branch.perf         what became slower, and whether that is more than chance
   libperf mock -- libperf run agent.py       offline, against a mock LLM with known latencies
   libperf doctor                             what is installed, and what is missing
 """
 
 
 def build_parser() -> argparse.ArgumentParser:
-    from . import doctor, report, run
+    from . import diff, doctor, export, report, run, serve_metrics, top
 
     parser = argparse.ArgumentParser(
         prog="libperf",
@@ -33,6 +37,10 @@ def build_parser() -> argparse.ArgumentParser:
     for name, module, text in (
         ("run", run, "run a Python program and report where its time went"),
         ("report", report, "report on a process or a trace file"),
+        ("top", top, "show what processes do now, and follow them"),
+        ("serve-metrics", serve_metrics, "serve metrics of all processes to Prometheus"),
+        ("export", export, "write a process or a trace file for Perfetto, speedscope, pprof, …"),
+        ("diff", diff, "compare two recordings: what became slower"),
         ("doctor", doctor, "show clock, allocator, versions, and what is missing"),
     ):
         command = commands.add_parser(name, help=text, formatter_class=argparse.RawDescriptionHelpFormatter)

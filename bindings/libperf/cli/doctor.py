@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from .. import __version__
+from .. import __version__, handles
 from .._core import ffi, lib
 from ..errors import PerfError
 from ..instrument import FRAMEWORKS
@@ -80,6 +80,7 @@ def _libraries() -> dict[str, bool]:
         "hiredis": bool(redis & 1),
         "hiredis_ssl": bool(redis & 2),
         "zstd": zstd,
+        "libcurl": bool(lib.perf_exporter_features() & 1),
     }
 
 
@@ -89,6 +90,7 @@ def _missing(libraries: dict[str, bool]) -> list[str]:
         for library, name, lost, package in (
             ("lmdb", "LMDB", "there is neither disk= nor libperf.bg", "liblmdb-dev"),
             ("hiredis", "hiredis", "there is no redis=", "libhiredis-dev"),
+            ("libcurl", "libcurl", "libperf.otlp sends nothing", "libcurl4-openssl-dev"),
             ("zstd", "zstd", "caches keep values on disk and in Redis as large as they are", "libzstd-dev"),
         )
         if not libraries[library]
@@ -152,6 +154,8 @@ def examine() -> dict[str, Any]:
         advice.append("the kernel does not keep time by the TSC here: a span costs about twice as much")
     if allocator == "libc":
         advice.append("built without jemalloc: run tools/jemalloc.sh (needs a C compiler), then build again")
+    if handles.speed is None and handles.without != "LIBPERF_SPEED=0":
+        advice.append(f"tracing runs without its accelerator ({handles.without}): calls cost two to four times as much")
     advice += _missing(libraries) + cache_advice
     packages = {package: _installed(package) for package in PACKAGES}
     if not packages["langchain-core"]:
@@ -161,6 +165,7 @@ def examine() -> dict[str, Any]:
         "python": f"{platform.python_implementation()} {platform.python_version()} {sys.executable}",
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "library": _library(),
+        "accelerator": f"off: {handles.without}" if handles.speed is None else "on",
         "clock": f"{clock}, {lib.perf_clock_ticks_per_s() / 1e6:,.1f} ticks/µs",
         "allocator": allocator,
         "libraries": libraries,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..analysis import Analysis
 from ..errors import PerfError
+from ..hotspots import read_all
 from ..reader import Reader, find_segment
 from ..reporting import Report
 
@@ -39,15 +40,17 @@ def main(options: argparse.Namespace) -> int:
     with Reader(resolve(options.target)) as reader:
         report = Report.read(reader)
         analysis = Analysis.read(reader)
+        found = read_all(reader, analysis)
         if options.html:
             write_page(reader, analysis, options.html)
         if options.json:
-            json.dump(report.to_dict() | (analysis.to_dict() if analysis else {}), sys.stdout, indent=2)
+            data = report.to_dict() | (analysis.to_dict() if analysis else {}) | (found.to_dict() if found else {})
+            json.dump(data, sys.stdout, indent=2)
             sys.stdout.write("\n")
         else:
             from ..table import print_report
 
-            print_report(report, analysis)
+            print_report(report, analysis, found)
     return 0
 
 

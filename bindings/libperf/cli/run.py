@@ -24,6 +24,7 @@ from typing import NamedTuple
 from ..analysis import Analysis
 from ..drain import Drain
 from ..errors import PerfError
+from ..hotspots import Hotspots, read_all
 from ..reader import Reader, find_segment
 from ..reporting import Report
 from ..units import seconds
@@ -51,12 +52,14 @@ NOTHING = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.usage = "libperf run [--json FILE|-] [--html FILE] [--trace FILE] [--] SCRIPT|-m MODULE [arguments ...]"
+    parser.usage = "libperf run [--json FILE|-] [--html FILE] [--trace FILE] [--cpu] [--memory] [--] SCRIPT|-m MODULE [arguments ...]"
     parser.description = "Run a Python program and report where its time went."
     parser.epilog = EPILOG
     parser.add_argument("--json", metavar="FILE|-", help="write the report as JSON (- is standard output)")
     parser.add_argument("--html", metavar="FILE", type=Path, help="write everything as one HTML page, too")
     parser.add_argument("--trace", metavar="FILE", type=Path, help="keep the trace in FILE")
+    parser.add_argument("--cpu", action="store_true", help="sample the CPU, too: which functions its time goes into")
+    parser.add_argument("--memory", action="store_true", help="also count what it allocates, as LIBPERF_MEMORY=1 does")
     parser.add_argument("-m", dest="module", nargs=argparse.REMAINDER, metavar="MODULE", help="run a module")
     parser.add_argument("program", nargs=argparse.REMAINDER, metavar="SCRIPT", help="a Python file")
 
@@ -185,14 +188,20 @@ def _follow(process: "subprocess.Popen[bytes]", trace: Path | None, temporary: b
 
 
 def tell(
-    report: Report, analysis: Analysis | None, where: Path, json_file: str | None, took: float, status: int
+    report: Report,
+    analysis: Analysis | None,
+    hot: Hotspots | None,
+    where: Path,
+    json_file: str | None,
+    took: float,
+    status: int,
 ) -> None:
     from ..table import print_report
 
-    if report.is_empty and (analysis is None or analysis.actors <= 1):  # the program's main thread is one
+    if report.is_empty and not hot and (analysis is None or analysis.actors <= 1):  # the program's main thread is one
         print(NOTHING, file=sys.stderr)
         return
-    console = print_report(report, analysis, stderr=True)
+    console = print_report(report, analysis, hot, stderr=True)
     end = "" if status == 0 else f", exit status {status}"
     if status - 128 in {number.value for number in signal.Signals}:
         end = f", ended by {signal.Signals(status - 128).name}"
@@ -202,10 +211,14 @@ def tell(
         console.print(f"json    {json_file}", highlight=False, soft_wrap=True)
 
 
-def write_json(report: Report, analysis: Analysis | None, target: str, where: Path, took: float, status: int) -> None:
+def write_json(
+    report: Report, analysis: Analysis | None, hot: Hotspots | None, target: str, where: Path, took: float, status: int
+) -> None:
     data = report.to_dict()
     if analysis:
         data |= analysis.to_dict()
+    if hot:
+        data |= hot.to_dict()
     data["program"] |= {"exit_status": status, "took_s": took, "trace": str(where)}
     text = json.dumps(data, indent=2) + "\n"
     if target == "-":
@@ -229,8 +242,12 @@ def main(options: argparse.Namespace) -> int:
         except PerfError as error:  # before the program runs, not after
             print(f"libperf run: {error}", file=sys.stderr)
             return 2
+    if options.cpu:
+        os.environ["LIBPERF_PROFILE"] = "async,cpu"
     with shared_folder() as temporary:
         start = time.monotonic()
+        if options.memory:
+            os.environ["LIBPERF_MEMORY"] = "1"  # for the program
         status, found = wait([sys.executable, str(CHILD), *program], options.trace, temporary)
         took = time.monotonic() - start
         if found is None:
@@ -260,16 +277,17 @@ def finish(found: Found, options: argparse.Namespace, temporary: bool, took: flo
                 reader = Reader(drain.trace)
     report = Report.read(reader)
     analysis = Analysis.read(reader)
+    hot = read_all(reader, analysis)
     if options.json:
         with noting(problems, options.json):
-            write_json(report, analysis, options.json, where, took, status)
+            write_json(report, analysis, hot, options.json, where, took, status)
             json_file = None if options.json == "-" else options.json
     if options.html:
         from ..html import write_html
 
         with noting(problems, str(options.html)):
             write_html(reader, analysis, options.html)
-    tell(report, analysis, where, json_file, took, status)
+    tell(report, analysis, hot, where, json_file, took, status)
     for problem in problems:
         print(f"libperf run: {problem}", file=sys.stderr)
 
