@@ -25,6 +25,10 @@ from libperf.testing import MockLLM  # noqa: E402
 from support_http import Client  # noqa: E402
 from support_spans import Spans  # noqa: E402
 
+libperf.configure(
+    max_bytes=1 << 30
+)  # of thousands of tests in one process none may find it full: that counts as a loss
+
 _numbers = itertools.count()
 
 

@@ -232,7 +232,8 @@ if pid:
         os._exit(libperf.segment_path() is not None)
     sys.exit(any(os.wait()[1] for _ in range(2)))
 """
-    done = run(code, PYTHONPATH=str(Path(__file__).parent))
+    quiet = "ignore::DeprecationWarning"  # from 3.12 on: of a fork beside threads
+    done = run(code, PYTHONPATH=str(Path(__file__).parent), PYTHONWARNINGS=quiet)
     assert (done.returncode, done.stderr) == (0, "")
 
 
