@@ -74,13 +74,21 @@ typedef struct speed_before {
 /** Make a handle current where a span begins. Never fails. */
 void speed_make_current(PyObject *handle, speed_before *before);
 
+/** All variables of the context outside of a run when it was resumed last, and
+ *  inside: what its next resume will need, if nobody sets one of them. They are
+ *  kept alive as long as it is suspended. */
+typedef struct speed_tables {
+    PyObject *outside, *inside; /* both or none */
+} speed_tables;
+
 /** The same where none begins or ends: a profiler hears of it. */
-void speed_switch_to(PyObject *handle, speed_before *before);
+void speed_switch_to(PyObject *handle, speed_before *before,
+                     speed_tables *kept);
 
 /** Put back what was current, by the way it was made so. No exception may be
  *  set. Gives up what `before` holds. */
 void speed_put_back(speed_before *before);
-void speed_switch_back(speed_before *before);
+void speed_switch_back(speed_before *before, bool changed, speed_tables *kept);
 
 /** Make it current, for good. */
 void speed_set_current(PyObject *handle);

@@ -98,25 +98,44 @@ is_profiled(void)
     return told && told != Py_None;
 }
 
+/* Where the context's variables are those that they were before the last
+ * resume, the ones of inside it fit as well: nothing has to be made. */
 void
-speed_switch_to(PyObject *handle, speed_before *before)
+speed_switch_to(PyObject *handle, speed_before *before, speed_tables *kept)
 {
     before->token = before->variables = before->set = NULL;
-    if (__builtin_expect(is_profiled(), 0))
+    if (__builtin_expect(is_profiled(), 0)) {
         switch_current(handle);
-    else
+    } else if (kept->inside &&
+               speed_put_variables_back(kept->outside, kept->inside, handle)) {
+        before->variables = Py_NewRef(kept->outside);
+        before->set = Py_NewRef(kept->inside);
+    } else {
         speed_make_current(handle, before);
+    }
+}
+
+static void
+keep(speed_tables *kept, PyObject *outside, PyObject *inside)
+{
+    Py_XSETREF(kept->outside, Py_XNewRef(outside));
+    Py_XSETREF(kept->inside, Py_XNewRef(inside));
 }
 
 void
-speed_switch_back(speed_before *before)
+speed_switch_back(speed_before *before, bool changed, speed_tables *kept)
 {
     if (__builtin_expect(is_profiled(), 0)) {
         switch_current(before->handle);
+        keep(kept, NULL, NULL);
         forget(before);
-    } else {
-        speed_put_back(before);
+        return;
     }
+    if (changed || !before->set || !before->variables)
+        keep(kept, NULL, NULL);
+    else if (before->set != kept->inside || before->variables != kept->outside)
+        keep(kept, before->variables, before->set);
+    speed_put_back(before);
 }
 
 /* ---- the task ---- */

@@ -16,10 +16,11 @@ typedef struct running {
     PyObject *step;    /* of an async generator: what is awaited now */
     PyObject *handle;  /* NULL: untraced */
     PyObject *current; /* inside of it, while it is suspended */
-    PyObject *thrown;  /* into it, by the next resume */
-    uint64_t since;    /* ticks: it waits for its consumer; 0: it does not */
-    uint64_t paused;   /* ticks */
-    bool exits;        /* it was thrown a GeneratorExit */
+    speed_tables kept;
+    PyObject *thrown; /* into it, by the next resume */
+    uint64_t since;   /* ticks: it waits for its consumer; 0: it does not */
+    uint64_t paused;  /* ticks */
+    bool exits;       /* it was thrown a GeneratorExit */
     bool over;
 } running;
 
@@ -76,6 +77,8 @@ let_go(running *self)
     Py_CLEAR(self->inner);
     Py_CLEAR(self->step);
     Py_CLEAR(self->current);
+    Py_CLEAR(self->kept.outside);
+    Py_CLEAR(self->kept.inside);
 }
 
 static PySendResult
@@ -154,7 +157,7 @@ resume(running *self, PyObject *value, PyObject **result)
         self->since = 0;
     }
     speed_before before = {.handle = speed_current()};
-    speed_switch_to(self->current, &before);
+    speed_switch_to(self->current, &before, &self->kept);
     PyObject *target = Py_NewRef(self->step ? self->step : self->inner);
     PyObject *thrown = self->thrown, *error = NULL;
     self->thrown = NULL;
@@ -164,8 +167,10 @@ resume(running *self, PyObject *value, PyObject **result)
     Py_XDECREF(thrown);
     if (status == PYGEN_ERROR)
         error = speed_take_error();
-    Py_XSETREF(self->current, speed_current());
-    speed_switch_back(&before);
+    PyObject *current = speed_current();
+    bool changed = current != self->current;
+    Py_XSETREF(self->current, current);
+    speed_switch_back(&before, changed, &self->kept);
     if (error)
         return raised(self, error, result);
     if (status == PYGEN_RETURN)
@@ -338,6 +343,7 @@ speed_running_of(speed_traced *of, PyObject *inner, PyObject *handle)
     self->step = self->thrown = NULL;
     self->handle = Py_XNewRef(handle);
     self->current = handle ? Py_NewRef(handle) : speed_current();
+    self->kept = (speed_tables){NULL, NULL};
     self->since = self->paused = 0;
     self->exits = self->over = false;
     if (of->kind == SPEED_ASYNC_GENERATOR &&
@@ -358,6 +364,8 @@ running_traverse(running *self, visitproc visit, void *arg)
     Py_VISIT(self->inner);
     Py_VISIT(self->step);
     Py_VISIT(self->thrown);
+    Py_VISIT(self->kept.outside);
+    Py_VISIT(self->kept.inside);
     return 0;
 }
 
@@ -368,6 +376,8 @@ running_clear(running *self)
     Py_CLEAR(self->inner);
     Py_CLEAR(self->step);
     Py_CLEAR(self->thrown);
+    Py_CLEAR(self->kept.outside);
+    Py_CLEAR(self->kept.inside);
     return 0;
 }
 

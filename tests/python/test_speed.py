@@ -356,6 +356,54 @@ def test_variables_of_others_stay_as_they_were_set(name: str) -> None:
     other.set(0)
 
 
+def test_a_run_that_is_resumed_elsewhere_sees_what_is_there(name: str) -> None:
+    """Variables that change between two resumes, or another context: inside of a generator it is as it is outside."""
+    other: ContextVar[int] = ContextVar("other", default=0)
+
+    @libperf.trace(name)
+    def gives() -> Generator[tuple[int, bool], None, None]:
+        mine = libperf.current_span().id
+        while True:
+            yield other.get(), libperf.current_span().id == mine
+
+    generator = gives()
+    assert [next(generator), next(generator), next(generator)] == [(0, True)] * 3
+    for number in range(1, 4):
+        other.set(number)
+        assert [next(generator), next(generator)] == [(number, True)] * 2
+        assert contextvars.Context().run(next, generator) == (0, True)
+        with libperf.span(f"{name}.outer") as outer:
+            assert [next(generator), next(generator)] == [(number, True)] * 2
+            assert libperf.current_span().id == outer.id
+        assert not libperf.current_span()
+    other.set(0)
+
+
+def test_a_suspended_run_in_a_circle_with_a_variable_is_collected(name: str) -> None:
+    """What it keeps of its context is the garbage collector's to see."""
+    holder: ContextVar[Any] = ContextVar("holder", default=None)
+
+    class Node:
+        generator: Any = None
+
+    @libperf.trace(name)
+    def gives() -> Generator[None, None, None]:
+        while True:
+            yield
+
+    def main() -> weakref.ref[Node]:
+        node = Node()
+        holder.set(node)
+        node.generator = gives()
+        next(node.generator)
+        next(node.generator)
+        return weakref.ref(node)
+
+    ref = contextvars.copy_context().run(main)
+    gc.collect()
+    assert ref() is None
+
+
 def test_a_span_that_is_left_open_inside_is_not_current_outside(name: str) -> None:
     """Whoever forgets to leave a span in a traced function leaves it there."""
 
