@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 
 import libperf
-from conftest import Seen
 from libperf import Kind, _allocations, memory
 from libperf._core import ffi
 from libperf.context import NO_SPAN, set_current
 from libperf.handles import end, struct_of
 from libperf.names import intern
 from libperf.task import begin_in_task
+from support_seen import Seen
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 BIG = 1_000_000
