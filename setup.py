@@ -76,13 +76,13 @@ core_module = Extension(
 )
 
 
-def extension(name, *parts):
-    """libperf._name, of _name.c and _name_part.c: CPython code over the core's public functions."""
-    stem = f"bindings/libperf/{name}"
+def extension(name):
+    """libperf._name, of all C files in bindings/extensions/name: CPython code over the core's public functions."""
+    folder = Path("bindings/extensions", name)
     return Extension(
-        f"libperf.{name}",
-        [f"{stem}.c", *(f"{stem}_{part}.c" for part in parts)],
-        depends=[*core_module.depends, *map(str, Path("bindings/libperf").glob(f"{name}*.h"))],
+        f"libperf._{name}",
+        sorted(map(str, folder.glob("*.c"))),
+        depends=[*core_module.depends, *map(str, folder.glob("*.h"))],
         include_dirs=INCLUDE,
         libraries=["perfcore"],
         extra_compile_args=["-std=c11", "-fvisibility=hidden"],
@@ -95,18 +95,7 @@ setup(
     setup_requires=[] if shutil.which("cmake") else ["cmake>=3.25"],  # the build backend reports it as a requirement
     ext_modules=[
         core_module,
-        extension("_scheduler", "event", "handle", "types", "loop"),
-        extension("_codec", "encode", "decode", "error", "weigh", "entry", "compressor", "fingerprint"),
-        extension("_disk"),
-        extension("_allocations", "hook", "sample", "span"),
-        extension("_speed", "attribute", "block", "context", "current", "handle", "running", "traced"),
-        extension("_sampler", "calls", "stack", "ticks", "watch"),
-        extension("_memory", "change", "entry", "front", "look", "set"),
-        extension(
-            "_batcher",
-            *("await", "batch", "calls", "deliver", "finish", "future", "post", "queue", "results", "seen", "series"),
-            *("submit", "wait"),
-        ),
+        *map(extension, ("allocations", "batcher", "codec", "disk", "memory", "sampler", "scheduler", "speed")),
     ],
     cmdclass={"build_ext": BuildExt, "build_py": BuildPy},
 )

@@ -14,9 +14,10 @@ from pathlib import Path
 from rich.console import Console, RenderableType
 
 import libperf
-from libperf import Analysis, Reader, Report, difference_table
-from libperf.bottleneck_table import bottlenecks
-from libperf.table import render
+from libperf import Analysis, Reader, Report
+from libperf.analysis.table import bottlenecks
+from libperf.differences import table as difference_table
+from libperf.reporting.table import render
 
 WIDTH = 120
 

@@ -99,7 +99,7 @@ wait $jemalloc || [ $? = 3 ] # 3: it cannot be had, and jemalloc.sh has said why
 changed() {
     [ -e .venv/.built ] || return 0
     [ -n "$(find setup.py pyproject.toml CMakeLists.txt CMakePresets.json cmake .deps/jemalloc libperf batcher profiler bench \
-        bindings/libperf/_build.py bindings/libperf/_*.[ch] \( -name '*.[ch]' -o -name '*.in' -o -name '*.py' -o -name '*.toml' -o -name stamp \
+        bindings/libperf/_build.py bindings/extensions \( -name '*.[ch]' -o -name '*.in' -o -name '*.py' -o -name '*.toml' -o -name stamp \
         -o -name 'CMake*' -o -name '*.cmake' \) -newer .venv/.built 2>/dev/null | head -1)" ]
 }
 if changed; then

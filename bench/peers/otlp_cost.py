@@ -21,7 +21,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 import libperf
 from libperf.exports.otlp import Encoder
-from libperf.otlp_settings import settle
+from libperf.otlp.settings import settle
 
 SPANS = 1000
 GIVEN: dict[str, Any] = {

@@ -25,9 +25,9 @@ from typing import Any
 from measure import Row, positive, write
 
 import libperf
-from libperf import sampler
+from libperf.profiler import sampler
+from libperf.profiler.samples import read_samples
 from libperf.reader import Reader
-from libperf.samples import read_samples
 
 # ---- programs ----
 
@@ -136,7 +136,8 @@ def with_libperf(program: Callable[[int], int]) -> Iterator[Callable[[int], int]
     if sys.version_info < (3, 12):
         yield _profiled.setdefault(program, libperf.profile(program))
         return
-    from libperf import _sampler, profiled
+    from libperf import _sampler
+    from libperf.profiler import profiled
 
     libperf.profile(program)
     codes = [row[0] for row in _sampler.calls_read()]

@@ -28,6 +28,8 @@ from .tracing import trace
 
 if TYPE_CHECKING:
     from .analysis import Analysis
+    from .analysis.bottlenecks import Bottleneck
+    from .analysis.changes import what_if
     from .answers.semantic import SemanticCache
     from .batcher import (
         BatcherClosed,
@@ -39,21 +41,19 @@ if TYPE_CHECKING:
         QueueFull,
         batched,
     )
-    from .bottlenecks import Bottleneck
     from .cache import TieredCache, cached
-    from .changes import what_if
     from .detector import BottleneckDetector
     from .differences import Difference, diff
     from .executor import ContextExecutor
     from .exports import export
     from .monitor import PerformanceMonitor
-    from .profiled import profile
     from .profiler import Profiler
+    from .profiler.profiled import profile
+    from .profiler.watchdog import watch_loop
     from .reader import Reader
     from .reporting import Report, report, snapshot
     from .resources import BoundedSemaphore, Lock, Queue, Semaphore
     from .slo import SLO
-    from .watchdog import watch_loop
 
 __version__: str = _ffi.string(_lib.perf_version()).decode()
 
@@ -113,13 +113,12 @@ __all__ = [  # noqa: RUF022 - in the order of sorted()
 ]
 
 # What a traced program does not need is imported when it is asked for.
-_LATER = {
-    "SLO": "slo",
+_LATER = {  # in the order of sorted()
     "Analysis": "analysis",
     "BatchError": "batcher.errors",
     "BatchProcessor": "batcher.processor",
     "BatcherClosed": "batcher.errors",
-    "Bottleneck": "bottlenecks",
+    "Bottleneck": "analysis.bottlenecks",
     "BottleneckDetector": "detector",
     "BoundedSemaphore": "resources",
     "ContextExecutor": "executor",
@@ -134,18 +133,19 @@ _LATER = {
     "QueueFull": "batcher.errors",
     "Reader": "reader",
     "Report": "reporting",
-    "Semaphore": "resources",
+    "SLO": "slo",
     "SemanticCache": "answers.semantic",
+    "Semaphore": "resources",
     "TieredCache": "cache.tiered",
     "batched": "batcher.decorator",
     "cached": "cache.decorator",
-    "export": "exports",
-    "profile": "profiled",
     "diff": "differences",
+    "export": "exports",
+    "profile": "profiler.profiled",
     "report": "reporting",
     "snapshot": "reporting",
-    "watch_loop": "watchdog",
-    "what_if": "changes",
+    "watch_loop": "profiler.watchdog",
+    "what_if": "analysis.changes",
 }
 _PARTS = frozenset(
     {"batcher", "bg", "cache", "langchain", "langgraph", "memory", "openai", "otlp", "prometheus", "testing"}

@@ -124,7 +124,7 @@ class Queue:
         submit() itself waits. Raises QueueFull where that is asked for, BatcherClosed, ValueError for a time that is
         negative or NaN and for an unknown priority, and whatever the weigher raises: nothing has been queued then."""
     def report(self, name: str, current: ContextVar[Any], nothing: object, /) -> None:
-        """From now on: write series into the segment under this name (_batcher_series.h), and keep for `Batch.callers` what
+        """From now on: write series into the segment under this name (batcher/series.h), and keep for `Batch.callers` what
         `current` is at submit(), unless it is `nothing`."""
     def share(self, tenant: object, share: float, /) -> None:
         """Give a tenant twice, or half, the service of others. Tenants that were never named have 1.0."""

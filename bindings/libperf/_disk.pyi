@@ -1,4 +1,4 @@
-"""Reading entries of a disk, in C; see _disk.c."""
+"""Reading entries of a disk, in C; see disk/disk.c."""
 
 from collections.abc import Callable
 from typing import Any

@@ -14,7 +14,7 @@ from .slow import Callbacks, at_least_zero, logger, on_slow_call
 from .units import seconds, size
 
 if TYPE_CHECKING:
-    from .bottlenecks import Bottleneck
+    from .analysis.bottlenecks import Bottleneck
 
 __all__ = ["Alert", "BottleneckDetector", "Detected", "Gathered"]
 

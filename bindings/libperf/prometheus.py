@@ -15,14 +15,14 @@ import weakref
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from .burn import BurnRates
-from .counts import Bounds, Counts, Gauge, read_counts
 from .errors import PerfError, UnsupportedError
 from .exports.families import DURATION_BOUNDS, Families, Family, Group, Labels, all_bounds
 from .exports.known_series import KNOWN, home_of
 from .processes import Processes
+from .processes.counts import Bounds, Counts, Gauge, read_counts
 from .reader import Reader
 from .segment import segment_path
+from .slo.burn import BurnRates
 
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric

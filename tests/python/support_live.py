@@ -7,7 +7,7 @@ from typing import Any
 
 from libperf._core import lib
 from libperf.live import Picture
-from libperf.watched import SECOND, Watched
+from libperf.live.watched import SECOND, Watched
 
 PROGRAM = """if True:
     import os, signal, sys

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 import libperf
-from libperf.batcher_table import batcher_rows
-from libperf.batchers import DROPS, REASONS, Batcher, find_batchers, is_of_batcher
-from libperf.table import render_text
+from libperf.reporting.batcher_table import batcher_rows
+from libperf.reporting.batchers import DROPS, REASONS, Batcher, find_batchers, is_of_batcher
+from libperf.reporting.table import render_text
 
 
 def write(batcher: str) -> None:

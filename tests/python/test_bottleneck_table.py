@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from libperf.bottleneck_table import bottlenecks
-from libperf.bottlenecks import Bottleneck
-from libperf.deadlocks import Deadlock
+from libperf.analysis.bottlenecks import Bottleneck
+from libperf.analysis.deadlocks import Deadlock
+from libperf.analysis.table import bottlenecks
 
 
 def bottleneck(**fields: Any) -> Bottleneck:

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 import libperf
-from libperf import bottlenecks
-from libperf.bottlenecks import find_bottlenecks
-from libperf.classes import Thresholds
+from libperf.analysis import bottlenecks
+from libperf.analysis.bottlenecks import find_bottlenecks
+from libperf.analysis.classes import Thresholds
 from support_analysis import analysed, call, chain, hand_over, one_worker, saturated
 
 

@@ -7,7 +7,7 @@ from bisect import bisect_right
 
 import pytest
 
-from libperf.burn import DAY, HOUR, MINUTE, PAIRS, BurnRates, Pair
+from libperf.slo.burn import DAY, HOUR, MINUTE, PAIRS, BurnRates, Pair
 
 
 def test_the_pairs_of_the_workbook() -> None:

@@ -37,7 +37,7 @@ REQUESTS = requests()
 
 
 def mixed(key: int) -> int:
-    """As the table does it (_memory_change.c): the adaptive policy goes by a sample of hashes, and another sample of so
+    """As the table does it (memory/change.c): the adaptive policy goes by a sample of hashes, and another sample of so
     few keys is worth a third of a point."""
     for _ in range(2):
         key = (key ^ key >> 32) * 0xD6E8FEB86659FD93 % 2**64

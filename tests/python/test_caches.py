@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 import libperf
-from libperf.cache_table import cache_rows
-from libperf.caches import Cache, Tier, find_caches, is_of_cache
-from libperf.table import render_text
+from libperf.reporting.cache_table import cache_rows
+from libperf.reporting.caches import Cache, Tier, find_caches, is_of_cache
+from libperf.reporting.table import render_text
 
 NAMES = ["hits", "misses", "evictions", "errors"]
 

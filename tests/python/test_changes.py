@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import libperf
-from libperf.changes import Prediction
+from libperf.analysis.changes import Prediction
 from libperf.errors import PerfError
 from libperf.reader import Reader
 from support_analysis import analysed, call, chain, hand_over, one_slot_in_half_a_second, one_worker, saturated

@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 
-from libperf import classes
-from libperf.analysis import Label, Resource
-from libperf.classes import Thresholds
+from libperf.analysis import Label, Resource, classes
+from libperf.analysis.classes import Thresholds
 
 T = Thresholds()
 QUIET: dict[str, Any] = {"wall": 10.0, "lag": 0.0, "lock_wait": 0.0, "threads": 1, "memory": (0, 0, 0), "merges": []}

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from libperf.live_table import NOBODY
+from libperf.live.table import NOBODY
 from libperf.testing import MockLLM
 from support_cli import Runner
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from libperf.cli.screen import keys_in
-from libperf.live_table import NOBODY
+from libperf.live.table import NOBODY
 from support_terminal import OTHER_SCREEN, Terminal
 
 Start = Callable[..., "subprocess.Popen[str]"]

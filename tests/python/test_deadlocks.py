@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import libperf
-from libperf.deadlocks import Deadlock
+from libperf.analysis.deadlocks import Deadlock
 from support_analysis import analysed, call, saturated
 
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from libperf.comparing import Comparison
-from libperf.difference_table import _more, render, render_text, verdict_of
 from libperf.differences import Change, Difference, Settings, Summary
+from libperf.differences.comparing import Comparison
+from libperf.differences.table import _more, render, render_text, verdict_of
 
 
 def summary(calls: int = 1000, runs: int = 1, **fields: Any) -> Summary:

@@ -16,10 +16,10 @@ import pytest
 
 import libperf
 from libperf._core import ffi
-from libperf.comparing import adjusted
 from libperf.differences import Change
+from libperf.differences.comparing import adjusted
+from libperf.differences.sides import RECORD
 from libperf.errors import CorruptError, InvalidError, NotFoundError
-from libperf.sides import RECORD
 from libperf.testing import assert_no_regression
 from support_diff import lognormal, recorded
 

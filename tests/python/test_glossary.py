@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from libperf import classes
-from libperf.glossary import CLASSES, LIMITS
+from libperf.analysis import classes
+from libperf.analysis.glossary import CLASSES, LIMITS
 
 DOCUMENT = " ".join((Path(__file__).parents[2] / "docs/bottlenecks.md").read_text().split())
 

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from libperf import classes, cli
-from libperf.analysis import Analysis
-from libperf.glossary import CLASSES
+from libperf import cli
+from libperf.analysis import Analysis, classes
+from libperf.analysis.glossary import CLASSES
 from libperf.html import write_html
 from libperf.html.fixes import fixes
 from libperf.html.latency import PER_DECADE, in_bins

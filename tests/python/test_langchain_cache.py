@@ -231,7 +231,7 @@ def test_what_has_no_bytes_stays_in_memory() -> None:
 @pytest.mark.parametrize("entry", [b"", b"garbage", bytes(200), "text", 7])
 def test_an_entry_that_is_not_ours_is_a_miss(entry: Any) -> None:
     """Whatever lies there, whoever wrote it: the model is asked."""
-    from libperf.langchain_cache import _key
+    from libperf.langchain.cache import _key
 
     cache = LLMCache()
     cache.cache.set(_key("prompt", SETTINGS), entry)

@@ -11,8 +11,8 @@ import pytest
 
 from libperf import Kind
 from libperf.live import Live
-from libperf.live_json import picture_dict
-from libperf.watched import SECOND
+from libperf.live.plain import picture_dict
+from libperf.live.watched import SECOND
 from support_live import PROGRAM, Clock, only, row, tell
 
 Start = Callable[..., "subprocess.Popen[str]"]

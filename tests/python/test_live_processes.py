@@ -19,8 +19,8 @@ from libperf import live as live_module
 from libperf._core import lib
 from libperf.errors import NotFoundError
 from libperf.live import Live, Picture
-from libperf.live_json import picture_dict
-from libperf.watched import Watched
+from libperf.live.plain import picture_dict
+from libperf.live.watched import Watched
 from support_live import PROGRAM, Clock, only, row, tell
 
 Start = Callable[..., "subprocess.Popen[str]"]

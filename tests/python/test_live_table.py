@@ -12,7 +12,7 @@ from rich.console import Console, Group
 
 from libperf._core import lib
 from libperf.live import SORTS, Live, Picture
-from libperf.live_table import (
+from libperf.live.table import (
     NOBODY,
     View,
     list_lines,
@@ -22,7 +22,7 @@ from libperf.live_table import (
     spark,
     window,
 )
-from libperf.watched import SECOND, Watched
+from libperf.live.watched import SECOND, Watched
 
 Start = Callable[..., "subprocess.Popen[str]"]
 

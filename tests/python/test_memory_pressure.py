@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from libperf import memory, memory_usage
-from libperf.memory_pressure import Level, Pressure, Watch, judge
-from libperf.memory_usage import Limits, find_limits
+from libperf import memory
+from libperf.memory import usage as memory_usage
+from libperf.memory.pressure import Level, Pressure, Watch, judge
+from libperf.memory.usage import Limits, find_limits
 
 GIB = 2**30
 

@@ -11,8 +11,8 @@ import pytest
 import libperf
 from libperf import memory
 from libperf.errors import ClosedError
-from libperf.memory_snapshot import Block, Snapshot
-from libperf.samples import Frame
+from libperf.memory.snapshot import Block, Snapshot
+from libperf.profiler.samples import Frame
 
 MIB = 2**20
 

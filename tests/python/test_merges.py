@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 import libperf
-from libperf.bottleneck_table import bottlenecks
-from libperf.bottlenecks import Bottleneck
+from libperf.analysis.bottlenecks import Bottleneck
+from libperf.analysis.table import bottlenecks
 from libperf.testing import work
 from support_analysis import analysed, call
 

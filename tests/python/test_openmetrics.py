@@ -14,10 +14,10 @@ import pytest
 
 import libperf
 from libperf import Kind
-from libperf.counts import Bounds, Counts, Durations, Exemplar, read_counts
 from libperf.exports.families import DURATION_BOUNDS, Families, Family, Group, Sample, all_bounds
 from libperf.exports.known_series import KNOWN
 from libperf.exports.openmetrics import CLASSIC, OPENMETRICS, choose, render, write
+from libperf.processes.counts import Bounds, Counts, Durations, Exemplar, read_counts
 from libperf.reader import Reader
 from support_metrics import check_histograms, classic, openmetrics, value
 
@@ -326,7 +326,7 @@ def test_sums_keep_what_there_was() -> None:
 
 def test_sums_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Names above the bound are counted together; those that are known stay apart."""
-    monkeypatch.setattr("libperf.counts.SERIES_MAX", 2)
+    monkeypatch.setattr("libperf.processes.counts.SERIES_MAX", 2)
     total = Counts()
     for name in "abcda":
         total.add(Counts({(Kind.SPAN, name): Durations(1, 0, 0, 1, [1])}, {name: 1}))

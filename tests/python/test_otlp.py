@@ -26,7 +26,7 @@ import libperf.otlp
 from libperf._core import lib
 from libperf.errors import InvalidError, NotFoundError, OutOfRangeError, StartedError, UnreachableError
 from libperf.exports import otlp
-from libperf.otlp_settings import settle
+from libperf.otlp.settings import settle
 from support_otlp import BOUND, Answer, Receiver, attributes, metrics_of, receivers
 
 pytestmark = pytest.mark.skipif(not lib.perf_exporter_features() & 1, reason="built without libcurl")

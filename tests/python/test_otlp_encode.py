@@ -23,7 +23,7 @@ from opentelemetry.trace import SpanKind, Status, StatusCode
 import libperf
 from libperf.errors import InvalidError
 from libperf.exports import otlp
-from libperf.otlp_settings import settle
+from libperf.otlp.settings import settle
 from support_otlp import attributes, decode, logs_of, metrics_of, spans_of
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]

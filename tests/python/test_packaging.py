@@ -52,7 +52,7 @@ def call(*words: str | Path, cwd: Path, status: int = 0, **variables: str) -> st
     environment = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
     environment |= {"PIP_NO_INDEX": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1", "LIBPERF_DIR": str(cwd), **variables}
     command = [str(word) for word in words]
-    answer = subprocess.run(command, cwd=cwd, env=environment, text=True, capture_output=True, timeout=100)
+    answer = subprocess.run(command, cwd=cwd, env=environment, text=True, capture_output=True, timeout=600)
     assert answer.returncode == status, answer.stdout[-2000:] + answer.stderr[-4000:]
     return answer.stdout
 

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from libperf import processes as module
-from libperf.folders import Found, folders, open_segment, segments
 from libperf.processes import Process, Processes
+from libperf.processes.folders import Found, folders, open_segment, segments
 from support_metrics import PROGRAM
 from test_openmetrics import SMALL
 

@@ -14,7 +14,7 @@ import pytest
 
 import libperf
 from libperf import _sampler
-from libperf.hotspots import Hotspots
+from libperf.profiler.hotspots import Hotspots
 from libperf.reader import Reader
 
 since_312 = pytest.mark.skipif(sys.version_info < (3, 12), reason="sys.monitoring came with Python 3.12")

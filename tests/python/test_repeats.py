@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import libperf
-from libperf.bottlenecks import Bottleneck
+from libperf.analysis.bottlenecks import Bottleneck
 from support_analysis import analysed, call
 
 
@@ -167,8 +167,8 @@ def test_hits_of_a_cache_are_no_repeats_worth_a_word() -> None:
 )
 def test_advice_where_no_line_is_known(kind: str, said: str) -> None:
     """Calls that a framework makes."""
-    from libperf.classes import cached
-    from libperf.repeats import Repeats
+    from libperf.analysis.classes import cached
+    from libperf.analysis.repeats import Repeats
 
     found = Repeats("ask", kind, "", 5, 5, 2, 3, 0.3, 7)
     assert cached(found) == f"cache it, if an older answer will do: {said}: 3 of 5 calls repeat"

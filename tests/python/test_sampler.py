@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 import libperf
-from libperf import sampler
 from libperf.errors import StartedError
+from libperf.profiler import sampler
+from libperf.profiler.samples import Sample, read_samples
 from libperf.reader import Reader, find_segment
-from libperf.samples import Sample, read_samples
 
 exact = pytest.mark.skipif(sys.version_info < (3, 13), reason="the main thread looks at itself from Python 3.13 on")
 BOUND_S = 30
@@ -233,7 +233,7 @@ def test_a_forked_child_goes_on(samples: Callable[[], list[Sample]]) -> None:
 
 EXITS = """
 import sys, threading, time
-from libperf import sampler
+from libperf.profiler import sampler
 sampler.start(10_000)
 def work():
     while True: sum(range(1000))
@@ -253,7 +253,8 @@ def test_interpreter_exit_while_sampling(run: Callable[..., Any], end: str) -> N
 
 CHURN = """
 import json, threading
-from libperf import sampler, _sampler
+from libperf import _sampler
+from libperf.profiler import sampler
 sampler.start(10_000)
 def work(depth):
     if depth: return work(depth - 1)

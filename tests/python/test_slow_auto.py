@@ -10,7 +10,7 @@ import pytest
 
 import libperf
 from libperf.slow import SlowCall, on_slow_call, slow_calls
-from libperf.slow_auto import CALLS_MIN, INTERVAL_S, LEAST_NS, TIMES, WINDOW, AutoSlow, auto_slow
+from libperf.slow.auto import CALLS_MIN, INTERVAL_S, LEAST_NS, TIMES, WINDOW, AutoSlow, auto_slow
 
 MS = 1_000_000
 
@@ -105,8 +105,8 @@ def test_as_a_decorator(name: str, told: list[SlowCall], monkeypatch: pytest.Mon
         traced()
     slow = auto_slow(libperf.Kind.SPAN, name)
     assert slow.threshold == LEAST_NS / 1e9
-    monkeypatch.setattr("libperf.slow_auto.LEAST_NS", 0)
-    monkeypatch.setattr("libperf.slow_auto.TIMES", 0)
+    monkeypatch.setattr("libperf.slow.auto.LEAST_NS", 0)
+    monkeypatch.setattr("libperf.slow.auto.TIMES", 0)
     traced()
     (call,) = told
     assert call.name == name

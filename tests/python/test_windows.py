@@ -10,8 +10,8 @@ import pytest
 
 import libperf
 from libperf import Histogram, Kind
+from libperf.live.windows import NOTHING, Seen, Series, quantiles, row_between
 from libperf.reader import Name, Reader, Totals
-from libperf.windows import NOTHING, Seen, Series, quantiles, row_between
 
 NAME = Name(20, Kind.TIMING, "t")
 QS = (0.0, 0.25, 0.5, 0.9, 0.95, 0.99, 1.0)

@@ -1,6 +1,6 @@
 """What reports see of a processor: a span for each batch, and one for each item that was submitted inside of a span.
 
-Counts, waits and services are series that the queue writes itself (`_batcher_series.c`; `libperf.batchers` says which).
+Counts, waits and services are series that the queue writes itself (`batcher/series.c`; `libperf.reporting.batchers` says which).
 
 >>> running = telemetry.taken(batch)          # where the function is going to run: in its task, in its thread
 >>> results = await function(batch.data)
@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .. import handles
 from .._core import lib
-from ..batchers import REASONS
 from ..context import NO_SPAN, current_span_variable, get_current, put_back, set_current
 from ..names import KEY, SPAN, TEXT, intern
+from ..reporting.batchers import REASONS
 from ..spans import CANCELLED, ERROR, ERROR_TYPE, OK, end_with_error
 from ..task import number_of, task_id
 

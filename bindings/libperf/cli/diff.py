@@ -92,7 +92,7 @@ def main(options: argparse.Namespace) -> int:
         json.dump(difference.to_dict(), sys.stdout, indent=2)
         sys.stdout.write("\n")
     else:
-        from ..difference_table import print_difference
+        from ..differences.table import print_difference
 
         print_difference(difference)
     if options.fail_on == "never":

@@ -83,7 +83,7 @@ class Progress(BufferedIOBase):
 
 
 def main(options: argparse.Namespace) -> int:
-    from ..table import LOSSES
+    from ..reporting.table import LOSSES
 
     given = {word: value for word in OPTIONS if (value := getattr(options, word)) is not None}
     format = find_format(options.to, given)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..analysis import Analysis
 from ..errors import PerfError
-from ..hotspots import read_all
+from ..profiler.hotspots import read_all
 from ..reader import Reader, find_segment
 from ..reporting import Report
 
@@ -48,7 +48,7 @@ def main(options: argparse.Namespace) -> int:
             json.dump(data, sys.stdout, indent=2)
             sys.stdout.write("\n")
         else:
-            from ..table import print_report
+            from ..reporting.table import print_report
 
             print_report(report, analysis, found)
     return 0

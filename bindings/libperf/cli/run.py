@@ -24,7 +24,7 @@ from typing import NamedTuple
 from ..analysis import Analysis
 from ..drain import Drain
 from ..errors import PerfError
-from ..hotspots import Hotspots, read_all
+from ..profiler.hotspots import Hotspots, read_all
 from ..reader import Reader, find_segment
 from ..reporting import Report
 from ..units import seconds
@@ -196,7 +196,7 @@ def tell(
     took: float,
     status: int,
 ) -> None:
-    from ..table import print_report
+    from ..reporting.table import print_report
 
     if report.is_empty and not hot and (analysis is None or analysis.actors <= 1):  # the program's main thread is one
         print(NOTHING, file=sys.stderr)

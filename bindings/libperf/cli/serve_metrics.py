@@ -7,10 +7,10 @@ import signal
 import threading
 from typing import get_args
 
-from ..counts import Bounds
 from ..errors import NotFoundError, PerfError
-from ..folders import folders, segments
 from ..metrics_server import MetricsServer
+from ..processes.counts import Bounds
+from ..processes.folders import folders, segments
 from ..prometheus import Gathering, Gauges
 
 EPILOG = """\

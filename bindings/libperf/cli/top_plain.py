@@ -10,9 +10,9 @@ from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
 from ..live import Live, Picture
-from ..live_json import picture_dict
-from ..live_table import View, list_lines, process_lines, sorted_processes
-from ..watched import SECOND
+from ..live.plain import picture_dict
+from ..live.table import View, list_lines, process_lines, sorted_processes
+from ..live.watched import SECOND
 
 __all__ = ["snapshots", "title"]
 

@@ -7,8 +7,8 @@ from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
 from ..live import SORTS, Live, Picture
-from ..live_table import NOBODY, Line, View, list_lines, operations_of, process_lines, sorted_processes
-from ..watched import SECOND, Watched
+from ..live.table import NOBODY, Line, View, list_lines, operations_of, process_lines, sorted_processes
+from ..live.watched import SECOND, Watched
 from .screen import Frame, Gone, Screen
 from .top_plain import title
 

@@ -12,8 +12,8 @@
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-from ..counts import Bounds, Counts, Durations, Exemplar
 from ..names import INPUT_TOKENS, OUTPUT_TOKENS, Kind
+from ..processes.counts import Bounds, Counts, Durations, Exemplar
 from .known_series import KNOWN, Home, home_of
 
 __all__ = ["DURATION_BOUNDS", "GEN_AI_BOUNDS", "Families", "Family", "Group", "Labels", "Sample", "all_bounds"]

@@ -4,8 +4,8 @@
 import re
 from typing import Literal, NamedTuple
 
-from ..batchers import SERIES as OF_BATCHER
-from ..caches import OF_CACHE, OF_TIER
+from ..reporting.batchers import SERIES as OF_BATCHER
+from ..reporting.caches import OF_CACHE, OF_TIER
 
 __all__ = ["KNOWN", "Home", "Known", "home_of"]
 

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Iterator
 from typing import Any, Protocol
 
-from ..counts import Bounds, Exemplar, read_counts
+from ..processes.counts import Bounds, Exemplar, read_counts
 from ..reader import Reader
 from .families import DURATION_BOUNDS, Families, Family, Group, Labels, Sample, all_bounds
 

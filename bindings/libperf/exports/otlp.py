@@ -13,7 +13,7 @@ from .._core import ffi, lib
 from .._handle import Handle
 from ..errors import InvalidError, UnreachableError, check
 from ..otlp import Exporter, Stats, configure_encoder
-from ..otlp_settings import SIGNALS, Settings, settle
+from ..otlp.settings import SIGNALS, Settings, settle
 from ..reader import Reader
 
 __all__ = ["Encoder", "send", "write"]

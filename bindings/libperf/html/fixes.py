@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..analysis import Analysis, Resource
-from ..bottlenecks import Bottleneck
+from ..analysis.bottlenecks import Bottleneck
 
 __all__ = ["fixes"]
 

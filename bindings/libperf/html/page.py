@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from ..analysis import RELIABLE_ERROR, Analysis
+from ..analysis.glossary import CLASSES, LIMITS
 from ..errors import PerfError
 from ..events import read_events
-from ..glossary import CLASSES, LIMITS
 from ..reader import Reader
 from ..reporting import Report
-from ..table import LOSSES
+from ..reporting.table import LOSSES
 from .actors import read_history
 from .fixes import fixes
 from .flame import flame

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ..differences import Difference
-    from ..sides import Source
+    from ..differences.sides import Source
 
 __all__ = ["assert_no_regression"]
 

@@ -8,8 +8,9 @@ import os
 import sys
 import threading
 
-from .. import _scheduler, watchdog
+from .. import _scheduler
 from .._core import lib
+from ..profiler import watchdog
 from . import calls, imports, resources, spans
 from .patch import Patches
 

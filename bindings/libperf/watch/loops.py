@@ -1,4 +1,4 @@
-"""asyncio: the loop's handles, futures and tasks are ours while events are written; see _scheduler_loop.c."""
+"""asyncio: the loop's handles, futures and tasks are ours while events are written; see scheduler/loop.c."""
 
 import asyncio
 import selectors
@@ -9,7 +9,7 @@ from typing import Any
 from .. import _sampler, _scheduler
 from .._core import lib
 from .._scheduler import emit, id_of, new_id, set_loop
-from ..watchdog import threshold_ns
+from ..profiler.watchdog import threshold_ns
 from .patch import Patches
 from .resources import watch_asyncio
 
