@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from libperf import memory
-from libperf.memory import usage as memory_usage
-from libperf.memory.pressure import Level, Pressure, Watch, judge
-from libperf.memory.usage import Limits, find_limits
+from libperf.memory import process
+from libperf.memory.levels import Level, Pressure, Watch, judge
+from libperf.memory.process import Limits, find_limits
 
 GIB = 2**30
 
@@ -266,7 +266,7 @@ def test_usage_of_this_process() -> None:
 
 def test_without_proc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where there is no /proc, the peak is known and the rest is None."""
-    monkeypatch.setattr(memory_usage, "ROOT", tmp_path)
+    monkeypatch.setattr(process, "ROOT", tmp_path)
     found = memory.usage()
     assert (found.rss, found.pss, found.limit, found.available) == (None, None, None, None)
     assert found.peak is not None and found.peak > 2**20

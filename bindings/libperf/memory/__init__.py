@@ -25,9 +25,9 @@ from typing import NamedTuple
 
 from .. import _allocations
 from ..errors import ClosedError, PerfError, StartedError, check
-from .pressure import Level, Pressure, on_pressure, pressure
+from .levels import Level, Pressure, on_pressure, pressure
+from .process import Usage, usage
 from .snapshot import Comparison, Growth, Place, Snapshot, read_snapshot
-from .usage import Usage, usage
 
 __all__ = [
     "Comparison",

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from ..slow import Callbacks
 from ..units import size
-from .usage import Limits, find_limits
+from .process import Limits, find_limits
 
 __all__ = ["Level", "Pressure", "Watch", "on_pressure", "pressure"]
 
