@@ -26,8 +26,8 @@ from measure import Row, positive, write
 
 import libperf
 from libperf.profiler import sampler
-from libperf.profiler.samples import read_samples
 from libperf.reader import Reader
+from libperf.samples import read_samples
 
 # ---- programs ----
 

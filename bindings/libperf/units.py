@@ -1,6 +1,8 @@
-"""Durations and sizes as people read them."""
+"""Durations, sizes, shares, counts and names as people read them."""
 
-__all__ = ["seconds", "size"]
+__all__ = ["count", "percent", "printable", "rate", "seconds", "short", "size"]
+
+NAME_WIDTH = 40
 
 
 def seconds(value: float) -> str:
@@ -24,3 +26,24 @@ def size(count: float) -> str:
 
 def _decimals(value: float) -> int:
     return 2 if value < 9.995 else 1 if value < 99.95 else 0
+
+
+def count(value: int) -> str:
+    return f"{value:,}" if value else "–"
+
+
+def rate(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 1 else f"{value:.2f}"
+
+
+def percent(share: float) -> str:
+    return f"{share * 100:.1f} %" if 0 < share < 0.00995 else f"{share * 100:.0f} %"
+
+
+def short(name: str) -> str:
+    return name if len(name) <= NAME_WIDTH else name[: NAME_WIDTH - 1] + "…"
+
+
+def printable(text: str) -> str:
+    """Without what would steer the terminal: an attribute may hold anything."""
+    return "".join(char if char.isprintable() else " " for char in text)

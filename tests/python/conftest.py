@@ -19,11 +19,10 @@ os.environ["LIBPERF_DIR"] = _FOLDER  # before anything is recorded: this process
 os.environ["LIBPERF_CACHE_DIR"] = f"{_FOLDER}/cache"  # never what the user has cached
 os.environ.pop("LIBPERF_QUIET", None)
 
-from support_seen import Seen  # noqa: E402
-
 import libperf  # noqa: E402
 from libperf.testing import MockLLM  # noqa: E402
 from support_http import Client  # noqa: E402
+from support_seen import Seen  # noqa: E402
 from support_spans import Spans  # noqa: E402
 
 # Of thousands of tests in one process none may find the segment full: that would count as a loss.

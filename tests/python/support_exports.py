@@ -18,8 +18,8 @@ from libperf.events import ActorKind, Code, Event
 from libperf.exports import FORMATS, _write_open
 from libperf.exports.trace import Log, Spans, Trace
 from libperf.names import Kind
-from libperf.profiler.samples import Frame, Sample
 from libperf.reader import Info, Name, Reader
+from libperf.samples import Frame, Sample
 
 MS = 1_000_000
 PID = 100

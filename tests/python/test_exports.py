@@ -21,8 +21,8 @@ from libperf.errors import InvalidError, NotFoundError, PerfError
 from libperf.exports import find_format, written_whole
 from libperf.exports.trace import OPEN, Trace
 from libperf.names import Kind
-from libperf.profiler.samples import Frame
 from libperf.reader import Reader
+from libperf.samples import Frame
 from support_exports import NASTY, Pprof, Timeline, exported, record
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]

@@ -7,7 +7,7 @@ import pytest
 from libperf.errors import InvalidError, NotFoundError
 from libperf.exports import folded
 from libperf.names import Kind
-from libperf.profiler.samples import Frame
+from libperf.samples import Frame
 from support_exports import MS, Recording, written
 
 

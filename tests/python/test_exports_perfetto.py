@@ -15,7 +15,7 @@ from libperf.exports import perfetto
 from libperf.exports.json_text import dumps
 from libperf.exports.trace import Log
 from libperf.names import Kind
-from libperf.profiler.samples import Frame
+from libperf.samples import Frame
 from support_exports import BEGIN, MS, PID, Recording, Timeline, written
 
 NUMBER = {"type": "number", "minimum": 0}

@@ -17,7 +17,7 @@ from libperf.events import Code
 from libperf.exports import perfetto
 from libperf.exports.trace import Log
 from libperf.names import Kind
-from libperf.profiler.samples import Frame
+from libperf.samples import Frame
 from support_browser import CHROMIUM, Browser
 from support_exports import BEGIN, MS, NASTY, PID, Recording, written
 

@@ -15,7 +15,7 @@ import pytest
 
 from libperf.exports import pprof, protobuf
 from libperf.names import Kind
-from libperf.profiler.samples import Frame
+from libperf.samples import Frame
 from support_exports import MS, Pprof, Recording
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from libperf.exports import speedscope
 from libperf.names import Kind
-from libperf.profiler.samples import Frame
+from libperf.samples import Frame
 from support_browser import CHROMIUM, Browser
 from support_exports import MS, Recording, written
 

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from support_seen import Seen
 
 import libperf
 from libperf import Kind, _allocations, memory
@@ -21,6 +20,7 @@ from libperf.context import NO_SPAN, set_current
 from libperf.handles import end, struct_of
 from libperf.names import intern
 from libperf.task import begin_in_task
+from support_seen import Seen
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 BIG = 1_000_000
@@ -318,8 +318,8 @@ def test_an_exception_on_its_way_stays(seen: Seen, name: str) -> None:
 
 def test_samples_are_events(name: str) -> None:
     """Each sample is an event of its span, with the stack that allocated, and stands for as many bytes."""
-    from libperf.profiler.samples import read_samples
     from libperf.reader import Reader
+    from libperf.samples import read_samples
 
     def allocate() -> list[bytearray]:
         return [bytearray(5000) for _ in range(4000)]

@@ -12,7 +12,7 @@ import libperf
 from libperf import memory
 from libperf.errors import ClosedError
 from libperf.memory.snapshot import Block, Snapshot
-from libperf.profiler.samples import Frame
+from libperf.samples import Frame
 
 MIB = 2**20
 

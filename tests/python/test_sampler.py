@@ -16,8 +16,8 @@ import pytest
 import libperf
 from libperf.errors import StartedError
 from libperf.profiler import sampler
-from libperf.profiler.samples import Sample, read_samples
 from libperf.reader import Reader, find_segment
+from libperf.samples import Sample, read_samples
 
 exact = pytest.mark.skipif(sys.version_info < (3, 13), reason="the main thread looks at itself from Python 3.13 on")
 BOUND_S = 30

@@ -14,8 +14,8 @@ import pytest
 import libperf
 from libperf._core import ffi, lib
 from libperf.drain import Drain
-from libperf.profiler.samples import DEEPEST, Frame, Sample, Stacks, read_samples
 from libperf.reader import Reader, find_segment
+from libperf.samples import DEEPEST, Frame, Sample, Stacks, read_samples
 
 
 def frame_number(caller: int, function: str, file: str = "app.py", line: int = 1) -> int:
@@ -222,7 +222,7 @@ import json
 import libperf
 from libperf._core import lib
 from libperf.reader import Reader
-from libperf.profiler.samples import read_samples
+from libperf.samples import read_samples
 libperf.configure(max_bytes=1 << 20, ring_bytes=1 << 17)
 numbers = [lib.perf_frame(0, b"main", 4, b"app.py", 6, 1)]
 lib.perf_event_write(lib.PERF_EVENT_SAMPLE, 0, 0, numbers[0], 0)

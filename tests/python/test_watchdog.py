@@ -14,8 +14,8 @@ import pytest
 
 import libperf
 from libperf.profiler import watchdog
-from libperf.profiler.samples import Sample, read_samples
 from libperf.reader import Reader
+from libperf.samples import Sample, read_samples
 
 
 @pytest.fixture
@@ -230,7 +230,7 @@ async def main():
     hangs()
 def tell():
     from libperf.reader import Reader
-    from libperf.profiler.samples import read_samples
+    from libperf.samples import read_samples
     with Reader() as reader:
         while not any(sample.what == "stall" for sample in read_samples(reader)):
             reader.refresh()

@@ -11,8 +11,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ..reporting.table import percent, printable, short
-from ..units import seconds
+from ..units import percent, printable, seconds, short
 from . import Change, Difference
 from .comparing import Comparison
 

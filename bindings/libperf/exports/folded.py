@@ -6,8 +6,8 @@ from collections import defaultdict
 from typing import TextIO
 
 from ..errors import InvalidError, NotFoundError
-from ..profiler.samples import Frame
 from ..reader import Reader
+from ..samples import Frame
 from .paths import Paths, own_times
 from .trace import Trace
 

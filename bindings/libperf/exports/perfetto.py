@@ -14,8 +14,8 @@ from itertools import count
 from typing import Any, TextIO
 
 from .._core import ffi, lib
-from ..profiler.samples import Frame, Sample
 from ..reader import Reader
+from ..samples import Frame, Sample
 from . import conventions
 from .json_text import dumps, write_list
 from .scheduler import Memory, Turn, read_turns

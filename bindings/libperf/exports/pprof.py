@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
 from .._core import ffi, lib
-from ..profiler.samples import Frame
 from ..reader import Reader
+from ..samples import Frame
 from .paths import Paths, own_times
 from .protobuf import length_field, number_field, packed_field, text_field
 from .trace import Trace

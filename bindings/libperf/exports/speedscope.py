@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from typing import Any, Protocol, TextIO
 
 from .._core import ffi, lib
-from ..profiler.samples import Frame, Sample
 from ..reader import Reader
+from ..samples import Frame, Sample
 from .json_text import dumps, write_list
 from .trace import Trace
 from .tracks import Track, place, steps

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 from .._core import ffi, lib
 from ..events import ActorKind, Code, Event, read_events
 from ..names import Kind
-from ..profiler.samples import Sample, read_samples
 from ..reader import Info, Name, Reader
+from ..samples import Sample, read_samples
 
 __all__ = ["OPEN", "STATUS", "Log", "Spans", "Trace"]
 

@@ -11,8 +11,8 @@ from ..names import Kind
 from ..reader import Record
 from ..reporting.batcher_table import batcher_rows
 from ..reporting.cache_table import cache_rows
-from ..reporting.table import COLOURS, LOSSES, TITLES, count, printable, rate
-from ..units import seconds, size
+from ..reporting.table import COLOURS, LOSSES, TITLES
+from ..units import count, printable, rate, seconds, size
 from . import SORTS, Picture
 from .watched import Operation, Summary, Watched
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import PerfError
-from ..profiler.samples import Frame, read_samples
 from ..reader import Reader
+from ..samples import Frame, read_samples
 
 __all__ = ["Allocation", "caller_of", "find_allocations", "is_of_memory"]
 

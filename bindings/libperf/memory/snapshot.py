@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 from .._core import ffi
 from ..names import text_of
-from ..profiler.samples import Frame, Stacks
 from ..reader import Reader
+from ..samples import Frame, Stacks
 
 __all__ = ["Block", "Comparison", "Growth", "Place", "Snapshot", "read_snapshot"]
 

@@ -9,9 +9,8 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ..profiler.samples import Frame
-from ..reporting.table import percent, printable
-from ..units import size
+from ..samples import Frame
+from ..units import percent, printable, size
 from .report import BLOCKS, BYTES, OTHER, Allocation, caller_of
 from .snapshot import Comparison, Place, Snapshot
 

@@ -19,7 +19,7 @@ from .._core import ffi, lib
 from ..analysis import Analysis
 from ..names import Kind
 from ..reader import Reader
-from .samples import Frame, Sample, read_samples
+from ..samples import Frame, Sample, read_samples
 
 __all__ = ["Hotspot", "Hotspots", "Stall", "is_of_profile"]
 

@@ -10,8 +10,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ..reporting.table import printable, short
-from ..units import seconds
+from ..units import printable, seconds, short
 from .hotspots import Hotspot, Hotspots
 
 __all__ = ["hotspots", "render_text"]

@@ -2,7 +2,7 @@
 
 A loop is held up when it does not come round: a callback or a step of a task computes, or calls what waits without
 `await`. A thread of C notices, and looks at the stack of the loop's thread; that costs nothing while loops come round.
-What it saw is in reports, and among the samples (`libperf.profiler.samples`, what="stall"). In profiling mode all loops are
+What it saw is in reports, and among the samples (`libperf.samples`, what="stall"). In profiling mode all loops are
 watched; `watch_loop()` watches one for good.
 
 It needs the interpreter lock to look: code in C that keeps the lock is seen when it gives it back, at the line that

@@ -8,9 +8,8 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ..units import seconds
+from ..units import count, printable, seconds, short
 from .batchers import Batcher
-from .table import count, printable, short
 
 __all__ = ["batcher_rows"]
 

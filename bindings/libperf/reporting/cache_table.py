@@ -8,9 +8,8 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ..units import seconds, size
+from ..units import count, percent, printable, seconds, short, size
 from .caches import Cache, Tier
-from .table import count, percent, printable, short
 
 __all__ = ["cache_rows"]
 

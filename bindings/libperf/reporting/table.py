@@ -14,7 +14,7 @@ from ..analysis import Analysis
 from ..memory.report import is_of_memory
 from ..names import Kind
 from ..profiler.hotspots import Hotspots, is_of_profile
-from ..units import seconds, size
+from ..units import count, percent, printable, rate, seconds, short, size
 from . import Call, Report, Row
 from .batchers import is_of_batcher
 from .caches import is_of_cache
@@ -31,7 +31,6 @@ TITLES = {
     Kind.TIMING: "timing",
 }
 COLOURS = {Kind.GRAPH: "bold", Kind.NODE: "cyan", Kind.LLM: "magenta", Kind.TOOL: "yellow"}
-NAME_WIDTH = 40
 OPEN_SHOWN = 20
 
 LOSSES = {
@@ -44,27 +43,6 @@ LOSSES = {
     "frames_over": "samples found no room for their whole stack and are counted at their callers",
     "damaged": "parts of the file were damaged and skipped",
 }
-
-
-def count(value: int) -> str:
-    return f"{value:,}" if value else "–"
-
-
-def rate(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 1 else f"{value:.2f}"
-
-
-def percent(share: float) -> str:
-    return f"{share * 100:.1f} %" if 0 < share < 0.00995 else f"{share * 100:.0f} %"
-
-
-def short(name: str) -> str:
-    return name if len(name) <= NAME_WIDTH else name[: NAME_WIDTH - 1] + "…"
-
-
-def printable(text: str) -> str:
-    """Without what would steer the terminal: an attribute may hold anything."""
-    return "".join(char if char.isprintable() else " " for char in text)
 
 
 class Column(NamedTuple):

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from .._core import ffi, lib
-from ..events import SAMPLES, Code, read_events
-from ..reader import Reader
+from ._core import ffi, lib
+from .events import SAMPLES, Code, read_events
+from .reader import Reader
 
 __all__ = ["Frame", "Sample", "read_samples"]
 
