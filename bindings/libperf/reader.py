@@ -6,7 +6,7 @@ from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from ._core import ffi, lib
 from ._handle import Handle
@@ -145,19 +145,28 @@ class Reader(Handle):
         self.path = None if path is None else Path(path)
         self._names: list[Name] = []
 
-    def refresh(self, *, records: bool = True) -> None:
+    def refresh(self, *, records: bool | Literal["new"] = True) -> None:
         """Take a new picture. After an error the old one stays.
 
         records=False: one without finished spans and log lines, for a small part of the cost, as often as you like.
         records() finds nothing in it, and misses nothing by it: it goes on with the next whole picture.
+        records="new": the same, and those that records() has not given out; forget_news() when it has.
         """
-        refresh = lib.perf_reader_refresh_blocking if records else lib.perf_reader_refresh_counts_blocking
-        code = refresh(self._get())
+        if records == "new":
+            code = lib.perf_reader_refresh_news_blocking(self._get())
+        elif records:
+            code = lib.perf_reader_refresh_blocking(self._get())
+        else:
+            code = lib.perf_reader_refresh_counts_blocking(self._get())
         if code == lib.PERF_ERR_CLOSED:
             raise ClosedError("this Reader() was made before a fork, for the parent process: make a new one here")
         check(code, f"reading {self.path or 'this process'}")
         if self._names and lib.perf_reader_name(self._get(), len(self._names) - 1, ffi.NULL) == ffi.NULL:
             self._names = []  # fewer than before: no longer the same file
+
+    def forget_news(self) -> None:
+        """Give back the memory of new records; all that was counted is still there."""
+        lib.perf_reader_forget_news(self._get())
 
     @property
     def info(self) -> Info:
