@@ -16,7 +16,7 @@ from ._core import lib
 from .counts import OTHER, Bounds, Counts, read_counts
 from .errors import PerfError
 from .folders import Found, open_segment, segments
-from .reader import Reader
+from .reader import DESCRIPTORS, Reader
 
 __all__ = ["Process", "Processes"]
 
@@ -70,8 +70,7 @@ class Process:
     def _refreshed(self, exemplars: bool) -> Reader:
         """With all that was counted and, for examples, the records that are new."""
         if self.reader is None:
-            where = self.path if self.fd is None else f"/proc/self/fd/{self.fd}"
-            self.reader = Reader(where, records=False)
+            self.reader = Reader(self.path, records=False, fd=self.fd)
             self._close_fd()  # the reader has one of its own
             if not exemplars:
                 return self.reader
@@ -188,7 +187,7 @@ class Processes:
         """Under the lock, as are the following."""
         self.skipped = {}
         held = sum(process.held for process in self._known.values())
-        can_hold = Path("/proc/self/fd").exists()
+        can_hold = DESCRIPTORS.exists()
         for found in self._candidates():
             if found.path in self._known:
                 continue
