@@ -1,9 +1,10 @@
 """What a scrape of many processes costs: libperf's segments beside prometheus_client's multiprocess mode.
 
 Each worker counts the same calls with both: so many names, a thousand calls each, in as many buckets. Then the workers
-live on, with a call each between two rounds, and this process scrapes: reads everything of all of them and makes the text. libperf keeps the
-dead in its sums, counts errors and cancellations as well, and finds an example for each bucket; a form without examples
-is beside it. prometheus_client has a histogram and nothing else. Both read files on a memory file system.
+live on, each calls every name between two scrapes, so no number is the one it was, and this process scrapes: reads
+everything of all of them and makes the text. libperf is measured as it comes: it keeps the dead in its sums, counts
+errors and cancellations as well, and finds an example for each bucket; a form without examples is beside it.
+prometheus_client has a histogram and nothing else. Both read files on a memory file system.
 """
 
 from __future__ import annotations
@@ -34,8 +35,9 @@ for number in range({NAMES}):
         theirs.observe(span.duration)
 print("ready", flush=True)
 for line in sys.stdin:
-    with libperf.span("work 0") as span: pass
-    seconds.labels("work 0").observe(span.duration)
+    for number in range({NAMES}):
+        with libperf.span(f"work {{number}}") as span: pass
+        seconds.labels(f"work {{number}}").observe(span.duration)
     print("done", flush=True)
 """
 
@@ -55,7 +57,7 @@ def ours(exemplars: bool) -> Callable[[], str]:
     from libperf.exports.openmetrics import render
     from libperf.prometheus import Gathering
 
-    gathering = Gathering(gen_ai=False, exemplars=exemplars)
+    gathering = Gathering(exemplars=exemplars)
     return lambda: "".join(render(gathering.families()))
 
 
@@ -73,7 +75,7 @@ def theirs(folder: str) -> Callable[[], str]:
 
 
 def call(started: list[subprocess.Popen[str]]) -> None:
-    """One each, so that nobody can say again what he said before."""
+    """Every name of each, so that nobody can say again what he said before."""
     for worker in started:
         assert worker.stdin is not None and worker.stdout is not None
         worker.stdin.write("\n")

@@ -15,12 +15,12 @@ import weakref
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from .errors import PerfError, UnsupportedError
+from .errors import ClosedError, PerfError, UnsupportedError
 from .exports.families import DURATION_BOUNDS, Families, Family, Group, Labels, all_bounds
 from .exports.known_series import KNOWN, home_of
 from .processes import Processes
 from .processes.counts import Bounds, Counts, Gauge, read_counts
-from .reader import Reader
+from .reader import Info, Reader
 from .segment import segment_path
 from .slo.burn import BurnRates
 
@@ -49,7 +49,7 @@ class Gathering:
     pids, services: only these
     buckets:     upper bounds of durations, seconds
     gen_ai:      model calls and tools under the names of OpenTelemetry's conventions, too
-    exemplars:   keep the slowest recent span of each bucket
+    exemplars:   keep the slowest span of each bucket, of the last minute or else the last one
     Counters never fall as long as the object lives; see `Processes` for what is exact.
     Threads: any; who comes while another one gathers waits, and shares what begins after he came.
     """
@@ -224,6 +224,8 @@ class Collector:
         self._core = metrics_core
         self._own = not all_processes
         self._exemplars = exemplars
+        self._reader: Reader | None = None
+        self._counts: Counts | None = None  # of the last reading
         self._gathering = Gathering(
             per_process=per_process, gauges=gauges, buckets=buckets, gen_ai=gen_ai, exemplars=exemplars
         )
@@ -242,9 +244,8 @@ class Collector:
         bounds = gathering.processes.bounds
         families = Families(counted=bounds, durations=gathering.durations, gen_ai=gathering.gen_ai)
         try:
-            with Reader() as reader:
-                info = reader.info
-                counts = read_counts(reader, bounds, exemplars=self._exemplars, info=info)
+            with gathering._lock:
+                info, counts = self._read_own(bounds)
         except PerfError:  # a full machine; a scrape is no reason to fail
             return []
         labels: Labels = (("service", info.service),)
@@ -254,6 +255,20 @@ class Collector:
         for name, gauge in counts.gauges.items():
             families.add_gauge(name, labels, gauge.value)
         return families.list()
+
+    def _read_own(self, bounds: Bounds) -> tuple[Info, Counts]:
+        """Under the lock. Of the records only what is new: the first time all."""
+        news: Any = "new" if self._exemplars else False
+        try:
+            self._reader = self._reader or Reader()
+            self._reader.refresh(records=news)
+        except ClosedError:  # it was the parent's, before a fork
+            self._reader, self._counts = Reader(), None
+            self._reader.refresh(records=news)
+        info = self._reader.info
+        self._counts = read_counts(self._reader, bounds, exemplars=self._exemplars, info=info, before=self._counts)
+        self._reader.forget_news()
+        return info, self._counts
 
     def _metric(self, family: Family) -> "Metric":
         metric = self._core.Metric(family.name, family.help, family.type, family.unit)

@@ -6,18 +6,20 @@ from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from ._core import ffi, lib
 from ._handle import Handle
 from .errors import ClosedError, NotFoundError, check, text_to_bytes
+from .folders import folders, segments
 from .metrics import Histogram
 from .names import Kind
 
-__all__ = ["Info", "Name", "Reader", "Record", "Totals", "find_segment", "segment_folder"]
+__all__ = ["Info", "Name", "Reader", "Record", "Totals", "find_segment"]
 
 BATCH = 1024  # records taken over at a time
 OPEN_LOOKED_AT = 16_384  # spans, half a kilobyte each, when only the oldest are wanted
+DESCRIPTORS = Path("/proc/self/fd")
 RECORD = struct.Struct("=4I6Q2I")  # the fixed part of perf_record
 
 
@@ -93,28 +95,20 @@ class Info(NamedTuple):
         return {field: count for field in (*kept, "frames_over", "damaged") if (count := getattr(self, field))}
 
 
-def segment_folder(uid: int) -> Path | None:
-    """Where the segments of a user lie; None: there are none."""
-    out = ffi.new("char[]", lib.PERF_PATH_MAX_BYTES)
-    if lib.perf_segment_folder(uid, out, lib.PERF_PATH_MAX_BYTES):
-        return None
-    return Path(os.fsdecode(ffi.string(out)))
-
-
 def find_segment(pid: int) -> Path:
     """The newest segment of a process, dead or alive; NotFoundError says where it was looked for."""
     try:
         uid = Path(f"/proc/{pid}").stat().st_uid
     except OSError:
         uid = os.geteuid()
+    found = [each.path for each in segments(uid=uid) if each.pid == pid]
+    if found:
+        return max(found, key=_changed)
     hint = "is it running with libperf, under the same LIBPERF_DIR?"
-    folder = segment_folder(uid)
-    if folder is None:
+    places = " or ".join(map(str, folders(uid=uid)))
+    if not places:
         raise NotFoundError(f"no process of user {uid} has recorded anything yet: {hint}")
-    found = sorted(folder.glob(f"{pid}-*.perf"), key=_changed)
-    if not found:
-        raise NotFoundError(f"no segment of process {pid} in {folder}: {hint}")
-    return found[-1]
+    raise NotFoundError(f"no segment of process {pid} in {places}: {hint}")
 
 
 def _changed(path: Path) -> int:
@@ -129,35 +123,48 @@ class Reader(Handle):
 
     Reader()        this process
     Reader(path)    a segment or trace file; records=False: as of refresh()
+                    fd=: a descriptor of it, which stays the caller's; `path` then only says which one it is
     Threads: one at a time. The writer is never disturbed.
     """
 
     __slots__ = ("_names", "path")
 
-    def __init__(self, path: str | os.PathLike[str] | None = None, *, records: bool = True) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str] | None = None, *, records: bool = True, fd: int | None = None
+    ) -> None:
         out = ffi.new("perf_reader **")
         if path is None:
             check(lib.perf_reader_open_self_blocking(ffi.NULL, out), "reading this process's own segment")
         else:
             open_ = lib.perf_reader_open_blocking if records else lib.perf_reader_open_counts_blocking
-            check(open_(text_to_bytes(path), ffi.NULL, out), f"reading {os.fspath(path)!r}")
+            where = path if fd is None or not DESCRIPTORS.exists() else DESCRIPTORS / str(fd)
+            check(open_(text_to_bytes(where), ffi.NULL, out), f"reading {os.fspath(path)!r}")
         super().__init__(out[0], lib.perf_reader_close)
         self.path = None if path is None else Path(path)
         self._names: list[Name] = []
 
-    def refresh(self, *, records: bool = True) -> None:
+    def refresh(self, *, records: bool | Literal["new"] = True) -> None:
         """Take a new picture. After an error the old one stays.
 
         records=False: one without finished spans and log lines, for a small part of the cost, as often as you like.
         records() finds nothing in it, and misses nothing by it: it goes on with the next whole picture.
+        records="new": the same, and those that records() has not given out; forget_news() when it has.
         """
-        refresh = lib.perf_reader_refresh_blocking if records else lib.perf_reader_refresh_counts_blocking
-        code = refresh(self._get())
+        if records == "new":
+            code = lib.perf_reader_refresh_news_blocking(self._get())
+        elif records:
+            code = lib.perf_reader_refresh_blocking(self._get())
+        else:
+            code = lib.perf_reader_refresh_counts_blocking(self._get())
         if code == lib.PERF_ERR_CLOSED:
             raise ClosedError("this Reader() was made before a fork, for the parent process: make a new one here")
         check(code, f"reading {self.path or 'this process'}")
         if self._names and lib.perf_reader_name(self._get(), len(self._names) - 1, ffi.NULL) == ffi.NULL:
             self._names = []  # fewer than before: no longer the same file
+
+    def forget_news(self) -> None:
+        """Give back the memory of new records; all that was counted is still there."""
+        lib.perf_reader_forget_news(self._get())
 
     @property
     def info(self) -> Info:

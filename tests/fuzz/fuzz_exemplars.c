@@ -1,5 +1,5 @@
 /* fuzz_exemplars.c - proves that whatever bytes a segment holds, each exemplar
- * is a span of its class, and counts up to bounds go up.
+ * is a span of its class, and all counts can be had.
  *
  * An input is a list of patches on the image of a real trace: 4 bytes say
  * where, then 4 bytes to put there. */
@@ -8,13 +8,12 @@
 #include <libperf/exemplar.h>
 #include <string.h>
 
-enum { BOUNDS = 5 };
+enum { BOUNDS = 5, NAMES = 50 };
 static const uint64_t bounds[BOUNDS] = {0, 100, 5000, 100000, UINT64_MAX - 1};
 
 static unsigned char *valid, *patched;
 static size_t valid_size;
 static perf_exemplars *exemplars;
-static perf_histogram *histogram;
 
 int
 LLVMFuzzerInitialize(int *argc, char ***argv)
@@ -24,7 +23,6 @@ LLVMFuzzerInitialize(int *argc, char ***argv)
     valid = make_trace(&valid_size);
     patched = malloc(valid_size);
     expect(!perf_exemplars_create(NULL, bounds, BOUNDS, &exemplars));
-    expect(!perf_histogram_create(NULL, &histogram));
     return 0;
 }
 
@@ -38,13 +36,11 @@ check_exemplars(uint32_t name)
 }
 
 static void
-check_counts(perf_reader *reader, uint32_t name)
+check_counts(const perf_reader *reader)
 {
-    uint64_t up_to[BOUNDS];
-    perf_histogram_reset(histogram);
-    if (perf_reader_histogram(reader, name, histogram))
-        return;
-    expect(!perf_histogram_up_to(histogram, bounds, BOUNDS, up_to));
+    static perf_totals totals[NAMES];
+    static uint64_t up_to[NAMES][BOUNDS];
+    expect(!perf_reader_counts(reader, bounds, BOUNDS, NAMES, totals, *up_to));
 }
 
 int
@@ -63,7 +59,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                                          size & 1 ? UINT64_MAX : 100));
     for (uint32_t name = 0; name < PERF_NAMES_MAX; name++)
         check_exemplars(name);
-    check_counts(reader, PERF_KIND_COUNT);
+    check_counts(reader);
     perf_exemplars_clear(exemplars);
     perf_reader_close(reader);
     return 0;

@@ -93,6 +93,9 @@ read_file(const uint8_t *data, size_t size, int counts)
     counts & 2 ? perf_reader_refresh_counts_blocking(reader)
                : perf_reader_refresh_blocking(reader);
     walk_reader(reader, valid_size);
+    perf_reader_refresh_news_blocking(reader);
+    walk_reader(reader, valid_size);
+    perf_reader_forget_news(reader);
     perf_reader_refresh_blocking(reader);
     walk_reader(reader, valid_size);
     perf_reader_close(reader);

@@ -17,7 +17,7 @@ from libperf import Kind
 from libperf.exports.families import DURATION_BOUNDS, Families, Family, Group, Sample, all_bounds
 from libperf.exports.known_series import KNOWN
 from libperf.exports.openmetrics import CLASSIC, OPENMETRICS, choose, render, write
-from libperf.processes.counts import Bounds, Counts, Durations, Exemplar, read_counts
+from libperf.processes.counts import Bounds, Counts, Durations, Exemplar, newer, read_counts
 from libperf.reader import Reader
 from support_metrics import check_histograms, classic, openmetrics, value
 
@@ -179,12 +179,44 @@ def test_exemplars_are_the_slowest_of_their_buckets(name: str) -> None:
 def test_an_exemplar_lies_where_its_duration_does() -> None:
     """A duration a hair below a bound is counted above it; as an example it stands below, where its value belongs."""
     example = Exemplar(99_999_999, 1.5, "a" * 32, "b" * 16)
-    durations = Durations(1, 0, 0, 99_999_999, [0, 1, 1], exemplars=[example, None, None, None])
+    durations = Durations(1, 0, 0, 99_999_999, [0, 1, 1], exemplars={0: example})
     (family,) = [f for f in families_of(Counts({(Kind.SPAN, "x"): durations})) if f.type == "histogram"]
     found = openmetrics(text_of(family))
     check_histograms(found)
     assert value(found, "libperf_operation_duration_seconds_bucket", le="0.1") == 0
     assert [sample.exemplar.value for sample in found.values() if sample.exemplar] == [0.099999999]
+
+
+def test_of_several_classes_of_a_bucket_the_slowest() -> None:
+    """What is counted may be finer than what is shown; above the last bound are all the others."""
+    examples = {place: Exemplar(ns, 1.5, f"{place:032x}", "b" * 16) for place, ns in enumerate((5, 50, 500, 5000))}
+    durations = Durations(4, 0, 0, 5555, [1, 2, 3], exemplars=examples)
+    for shown, expected in (((10,), [0, 3]), ((100,), [1, 3]), ((1000,), [2, 3]), ((10, 1000), [0, 2, 3])):
+        families = Families(
+            counted=Bounds((1e-8, 1e-7, 1e-6)), durations=Bounds([ns / 1e9 for ns in shown]), gen_ai=False
+        )
+        families.add_group(Group((), Counts({(Kind.SPAN, "x"): durations})))
+        (family,) = [family for family in families.list() if family.type == "histogram"]
+        buckets = [sample.exemplar for sample in family.samples if sample.suffix == "_bucket"]
+        assert buckets == [examples[place] for place in expected]
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "kept"),
+    [
+        ({0: (5, 100.0)}, {}, {0: (5, 100.0)}),  # the last there was
+        ({0: (5, 100.0)}, {0: (4, 159.0)}, {0: (5, 100.0)}),  # slower, and less than a minute ago
+        ({0: (5, 100.0)}, {0: (4, 161.0)}, {0: (4, 161.0)}),
+        ({0: (5, 100.0)}, {0: (6, 101.0)}, {0: (6, 101.0)}),
+        ({0: (5, 100.0)}, {1: (60, 500.0)}, {0: (5, 100.0), 1: (60, 500.0)}),  # each bucket for itself
+    ],
+)
+def test_exemplars_from_one_reading_to_the_next(was: dict[int, Any], now: dict[int, Any], kept: dict[int, Any]) -> None:
+    """The slowest of the last minute; without any, the last one."""
+    before, after, expected = (
+        {place: Exemplar(ns, at, "a", "b") for place, (ns, at) in each.items()} for each in (was, now, kept)
+    )
+    assert newer(before, after) == expected
 
 
 def test_exemplars_that_are_too_long_are_left_out() -> None:
@@ -315,12 +347,10 @@ def test_sums_keep_what_there_was() -> None:
     """Every number of both; of two examples the slower one."""
     fast, slow = Exemplar(5, 1.0, "a", "b"), Exemplar(9, 0.5, "c", "d")
     total = Counts()
-    for example in (fast, slow, None):
-        durations = Durations(2, 1, 1, 10, [1, 2, 2], {"tokens": 3}, [example, None, None, None])
+    for examples in ({0: fast}, {0: slow, 2: fast}, {}):
+        durations = Durations(2, 1, 1, 10, [1, 2, 2], {"tokens": 3}, examples)
         total.add(Counts({(Kind.SPAN, "x"): durations}, {"jobs": 4}, {}, {"dropped_records": 1}))
-    assert total.durations == {
-        (Kind.SPAN, "x"): Durations(6, 3, 3, 30, [3, 6, 6], {"tokens": 9}, [slow, None, None, None])
-    }
+    assert total.durations == {(Kind.SPAN, "x"): Durations(6, 3, 3, 30, [3, 6, 6], {"tokens": 9}, {0: slow, 2: fast})}
     assert (total.counters, total.losses) == ({"jobs": 12}, {"dropped_records": 3})
 
 

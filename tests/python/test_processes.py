@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from libperf import processes as module
+from libperf.folders import Found, folders, open_segment, segments
 from libperf.processes import Process, Processes
-from libperf.processes.folders import Found, folders, open_segment, segments
+from libperf.reader import Reader
 from support_metrics import PROGRAM
 from test_openmetrics import SMALL
 
@@ -195,6 +196,53 @@ sys.stdin.read()
     assert len(all_of_them.all) == 2
 
 
+def examples_of(found: Processes) -> dict[str, int]:
+    """Span ids of examples, and how long they took."""
+    return {
+        example.span_id: example.duration_ns
+        for process in found.all
+        if process.counts
+        for durations in process.counts.durations.values()
+        for example in durations.exemplars.values()
+    }
+
+
+@pytest.mark.parametrize("held", [256, 0])
+def test_examples_from_refresh_to_refresh(start: Start, all_of_them: Processes, monkeypatch: Any, held: int) -> None:
+    """Of what is new the slower ones take over, and each that is kept was one; nothing new: they stay."""
+    monkeypatch.setattr(module, "HELD_MAX", held)
+    process = start(PROGRAM, "api", 3)
+    all_of_them.refresh()
+    seen = examples_of(all_of_them)
+    assert seen
+    all_of_them.refresh()
+    assert examples_of(all_of_them) == seen
+    for _ in range(5):
+        more_work(process, 2000)
+        all_of_them.refresh()
+        assert max(examples_of(all_of_them).values()) >= max(seen.values())
+        seen |= examples_of(all_of_them)
+    with Reader(next(iter(all_of_them._known))) as reader:
+        spans = {f"{record.id:016x}" for record in reader.records()}
+    assert set(seen) <= spans
+
+
+def test_files_are_open_once(start: Start, all_of_them: Processes) -> None:
+    """As long as a process lives; nothing is left when it has died."""
+    folder = Path("/proc/self/fd")
+    before = len(list(folder.iterdir()))
+    process = start(PROGRAM, "api", 3)
+    pipes = len(list(folder.iterdir()))
+    for _ in range(3):
+        more_work(process, 1)
+        all_of_them.refresh()
+        assert len(list(folder.iterdir())) == pipes + 1
+    end(process, "killed")
+    all_of_them.refresh()
+    assert len(list(folder.iterdir())) <= pipes
+    assert pipes > before
+
+
 # ---- which ----
 
 
@@ -357,7 +405,7 @@ def test_folders_of_this_user(tmp_path: Path) -> None:
 def test_a_folder_is_listed_once(home: Path, tmp_path: Path) -> None:
     """However many of the bases lead to it."""
     (home / "7-a.perf").touch()
-    assert list(segments({"LIBPERF_DIR": str(tmp_path)})) == [Found(home / "7-a.perf", 7)]
+    assert list(segments({"LIBPERF_DIR": str(tmp_path)})) == [Found(home / "7-a.perf", 7, os.geteuid())]
     assert list(segments({"LIBPERF_DIR": str(tmp_path / "nowhere")})) == []
 
 

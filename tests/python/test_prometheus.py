@@ -68,6 +68,46 @@ def test_this_process(name: str) -> None:
     assert any(sample.exemplar for sample in found.values())
 
 
+def test_this_process_again_and_again(name: str) -> None:
+    """One collector: each scrape has what came since, and examples stay when nothing came."""
+    collector = Collector()
+    for calls in range(1, 4):
+        with libperf.span(name):
+            pass
+        for _ in range(2):
+            found = scraped(collector)  # which collects it twice
+            assert value(found, "libperf_operation_duration_seconds_count", name=name, kind="span") == calls
+            assert any(sample.exemplar for (_, labels), sample in found.items() if ("name", name) in labels)
+
+
+FORK = """
+import os, sys, prometheus_client, libperf
+from support_metrics import openmetrics, value
+from prometheus_client.openmetrics.exposition import generate_latest
+registry = prometheus_client.CollectorRegistry()
+registry.register(libperf.prometheus.Collector())
+def calls():
+    found = openmetrics(generate_latest(registry).decode())
+    print(value(found, "libperf_operation_duration_seconds_count", name="work"), flush=True)
+for _ in range(3):
+    with libperf.span("work"): pass
+calls()
+if not os.fork():
+    with libperf.span("work"): pass
+    calls()
+    calls()
+    os._exit(0)
+os.wait()
+calls()
+"""
+
+
+def test_a_forked_child_collects_its_own(run: Callable[..., Any]) -> None:
+    """With the collector of its parent, which goes on as well."""
+    answer = run(FORK, PYTHONPATH=str(Path(__file__).parent))
+    assert (answer.stderr, answer.stdout) == ("", "3.0\n1.0\n1.0\n3.0\n")
+
+
 def test_without_exemplars(name: str) -> None:
     """Not when nobody wants them."""
     with libperf.span(name):

@@ -8,9 +8,9 @@ import threading
 from typing import get_args
 
 from ..errors import NotFoundError, PerfError
+from ..folders import folders, segments
 from ..metrics_server import MetricsServer
 from ..processes.counts import Bounds
-from ..processes.folders import folders, segments
 from ..prometheus import Gathering, Gauges
 
 EPILOG = """\

@@ -9,6 +9,7 @@
 | `libperf_processes`, `libperf_lost`, `libperf_segments_skipped`, `libperf_build` | about the measuring itself |
 """
 
+from bisect import bisect_left
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -167,10 +168,10 @@ class Families:
 
     def _histogram(self, name: str, help: str, labels: Labels, durations: Durations, places: "_Places") -> None:
         samples = self._family(name, "histogram", help, "seconds").samples
-        for place, above, le, low, high in places.buckets:
+        examples = places.examples(durations)
+        for bucket, (place, le) in enumerate(places.buckets):
             value = durations.count if place is None else durations.up_to[place]
-            exemplar = places.example(durations, above, place, low, high)
-            samples.append(Sample("_bucket", (*labels, ("le", le)), value, exemplar))
+            samples.append(Sample("_bucket", (*labels, le), value, examples.get(bucket)))
         samples.append(Sample("_count", labels, durations.count))
         samples.append(Sample("_sum", labels, durations.sum_ns / 1e9))
 
@@ -180,21 +181,19 @@ class _Places:
 
     def __init__(self, bounds: Bounds, counted: Bounds) -> None:
         at = counted.places(bounds)
-        below: int = -1
-        low = -1
-        # (place of the bound, place of the bound before, as text, nanoseconds above which, nanoseconds up to which)
-        self.buckets: list[tuple[int | None, int, str, int, int]] = []
-        for place, seconds, ns in zip(at, bounds.seconds, bounds.ns, strict=True):
-            self.buckets.append((place, below, repr(float(seconds)), low, ns))
-            below, low = place, ns
-        self.buckets.append((None, below, "+Inf", low, 2**64))
+        # place of the bound; its label
+        self.buckets: list[tuple[int | None, tuple[str, str]]] = [
+            (place, ("le", repr(float(seconds)))) for place, seconds in zip(at, bounds.seconds, strict=True)
+        ]
+        self.buckets.append((None, ("le", "+Inf")))
+        # by class of durations that was counted: the bucket that it is part of
+        self._bucket = [bisect_left(at, place) for place in range(len(counted) + 1)]
 
-    @staticmethod
-    def example(durations: Durations, below: int, place: int | None, low: int, high: int) -> Exemplar | None:
-        """The slowest of the classes that the bucket is made of: it lies in the bucket, as OpenMetrics demands, also where
-        the bucket counts it above its bound (perf_histogram_up_to())."""
-        if not durations.exemplars:
-            return None
-        end = len(durations.exemplars) if place is None else place + 1
-        found = [each for each in durations.exemplars[below + 1 : end] if each and low < each.duration_ns <= high]
-        return max(found) if found else None
+    def examples(self, durations: Durations) -> dict[int, Exemplar]:
+        """By bucket, the slowest of the classes that it is made of: it lies in the bucket, as OpenMetrics demands, also
+        where the bucket counts it above its bound (perf_reader_counts())."""
+        found: dict[int, Exemplar] = {}
+        for place, exemplar in durations.exemplars.items():
+            bucket = self._bucket[place]
+            found[bucket] = max(exemplar, found.get(bucket, exemplar))
+        return found

@@ -6,6 +6,7 @@
 Both are written from the same families (families.py). The classic one has neither units, exemplars, nor an end mark.
 """
 
+import functools
 import math
 from collections.abc import Iterable, Iterator
 from typing import Any, Protocol
@@ -19,6 +20,7 @@ __all__ = ["CLASSIC", "OPENMETRICS", "choose", "render", "write"]
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 CLASSIC = "text/plain; version=0.0.4; charset=utf-8"
 EXEMPLAR_MAX = 128  # characters of its labels' names and values together
+SERIES_KEPT = 50_000  # series whose text is remembered: a scrape is mostly what the one before was
 
 
 class Out(Protocol):
@@ -80,10 +82,15 @@ def _head_classic(family: Family) -> list[str]:
 
 
 def _sample(name: str, sample: Sample, classic: bool) -> str:
-    line = f"{name}{sample.suffix}{_labels(sample.labels)} {_number(sample.value)}"
-    if sample.exemplar and not classic:
-        line += _exemplar(sample.exemplar)
-    return line
+    suffix, labels, value, exemplar = sample
+    text = str(value) if type(value) is int else _number(value)
+    line = f"{_series(name, suffix, labels)} {text}"
+    return line + _exemplar(exemplar) if exemplar and not classic else line
+
+
+@functools.lru_cache(maxsize=SERIES_KEPT)
+def _series(name: str, suffix: str, labels: Labels) -> str:
+    return f"{name}{suffix}{_labels(labels)}"
 
 
 def _exemplar(exemplar: Exemplar) -> str:

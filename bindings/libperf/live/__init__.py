@@ -8,7 +8,6 @@
 What `libperf top` shows. Time comes in as nanoseconds of the monotonic clock, so tests need not wait.
 """
 
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -17,8 +16,9 @@ from types import TracebackType
 from typing import NamedTuple, Self
 
 from .._core import lib
-from ..errors import NotFoundError, PerfError
-from ..reader import find_segment, segment_folder
+from ..errors import PerfError
+from ..folders import Found, segments
+from ..reader import find_segment
 from ..system import lock_holders
 from .watched import LEAST_HISTORY, SECOND, Watched
 
@@ -70,7 +70,9 @@ class Live:
         self._dead: set[Path] = set()  # looked at once, of no interest
         self._turn = 0
         self._last: int | None = None
-        self._folders = {find_segment(pid).parent for pid in self.pids or ()}
+        self._users: set[int | None] = {None}  # whose segments; None: this one's
+        if self.pids is not None:
+            self._users = {find_segment(pid).parent.stat().st_uid for pid in self.pids}
 
     def __enter__(self) -> Self:
         return self
@@ -95,7 +97,7 @@ class Live:
         holders = lock_holders()
         for path in self._chosen():
             self._read(path, now, holders)
-        self._forget(set(found), now)
+        self._forget({each.path for each in found}, now)
         interval = 0.0 if self._last is None else max(0, now - self._last) / 1e9
         self._last = now
         processes = sorted(self._known.values(), key=lambda each: (each.ended is not None, -each.activity, each.pid))
@@ -105,45 +107,38 @@ class Live:
 
     # ---- files ----
 
-    def _list(self) -> Iterator[Path]:
+    def _list(self) -> Iterator[Found]:
         """Every segment that might be of interest."""
-        folders = self._folders
-        if self.pids is None:
-            own = segment_folder(os.geteuid())
-            folders = {own} if own else set()
-        for folder in folders:
-            try:
-                names = [path.name for path in folder.iterdir()]
-            except OSError:  # swept, or never made
-                continue
-            for name in names:
-                pid = name.partition("-")[0]
-                if not name.endswith(".perf") or name.startswith("."):
-                    continue
-                if self.pids is None or (pid.isdecimal() and int(pid) in self.pids):
-                    yield folder / name
+        for uid in self._users:
+            for found in segments(uid=uid):
+                if self.pids is None or found.pid in self.pids:
+                    yield found
 
-    def _open_new(self, found: list[Path], now: int) -> int:
+    def _open_new(self, found: list[Found], now: int) -> int:
         """Returns how many are left for the next refresh."""
         new = [
-            path
-            for path in found
-            if path not in self._known
-            and path not in self._dead
-            and (path not in self._refused or self._refused[path].until <= now)
+            each
+            for each in found
+            if each.path not in self._known
+            and each.path not in self._dead
+            and (each.path not in self._refused or self._refused[each.path].until <= now)
         ]
         room = min(OPENED, max(0, KNOWN - len(self._known)))
-        for path in islice(new, room):
-            self._open(path, now)
+        for each in islice(new, room):
+            self._open(each, now)
         return max(0, len(new) - room)
 
-    def _open(self, path: Path, now: int) -> None:
+    def _open(self, found: Found, now: int) -> None:
+        path = found.path
         try:
-            watched = Watched(path, now, self.history_ns)
-        except NotFoundError:  # swept between the two
+            watched = Watched(path, now, self.history_ns, uid=found.uid)
+        except FileNotFoundError:  # swept between the two
             return
         except PerfError as error:
-            self._refuse(path, error, now)
+            self._refuse(path, str(error), now)
+            return
+        except OSError as error:
+            self._refuse(path, f"{path}: {error.strerror or error}", now)
             return
         self._refused.pop(path, None)
         if watched.info.alive or self.pids is not None:
@@ -152,8 +147,8 @@ class Live:
             watched.close()
             self._dead.add(path)
 
-    def _refuse(self, path: Path, error: PerfError, now: int) -> None:
-        self._refused[path] = Refusal(str(error), now + RETRY)
+    def _refuse(self, path: Path, why: str, now: int) -> None:
+        self._refused[path] = Refusal(why, now + RETRY)
 
     # ---- reading ----
 
@@ -178,7 +173,7 @@ class Live:
         except PerfError as error:  # cut short, or written over
             watched.close()
             del self._known[path]
-            self._refuse(path, error, now)
+            self._refuse(path, str(error), now)
 
     def _forget(self, there: set[Path], now: int) -> None:
         self._dead &= there

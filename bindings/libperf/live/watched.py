@@ -1,11 +1,13 @@
 """One process as it is watched: what it does now, from the counts of its segment, again and again."""
 
+import os
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from ..folders import open_segment
 from ..names import Kind
 from ..reader import Info, Name, Reader, Record
 from ..reporting import Row
@@ -67,13 +69,15 @@ class Watched:
     Threads: one at a time.
     """
 
-    def __init__(self, path: Path, now_ns: int, history_ns: int = LEAST_HISTORY) -> None:
+    def __init__(self, path: Path, now_ns: int, history_ns: int = LEAST_HISTORY, *, uid: int | None = None) -> None:
+        """OSError for what is no plain file of that user (None: this one), PerfError for what is no segment."""
         self.path = path
-        self.reader = Reader(path, records=False)
+        fd = open_segment(path, uid)
         try:
-            self.inode = path.stat().st_ino
-        except OSError:  # gone meanwhile: its file is open
-            self.inode = 0
+            self.inode = os.fstat(fd).st_ino
+            self.reader = Reader(path, records=False, fd=fd)
+        finally:
+            os.close(fd)
         self.history_ns = max(history_ns, LEAST_HISTORY)
         self.info: Info = self.reader.info
         self.time = now_ns  # of the last reading

@@ -14,9 +14,9 @@ from pathlib import Path
 
 from .._core import lib
 from ..errors import PerfError
-from ..reader import Reader
+from ..folders import Found, open_segment, segments
+from ..reader import DESCRIPTORS, Reader
 from .counts import OTHER, Bounds, Counts, read_counts
-from .folders import Found, open_segment, segments
 
 __all__ = ["Process", "Processes"]
 
@@ -31,7 +31,9 @@ class Process:
 
     path: Path
     pid: int
-    fd: int | None = None  # of its file
+    fd: int | None = None  # of its file, until there is a reader
+    held: bool = False  # it stays open; else it is opened for each reading
+    reader: Reader | None = None
     service: str = ""
     state: str = ""  # "running", "finished", "killed"; "": not read yet
     counts: Counts | None = None
@@ -44,12 +46,16 @@ class Process:
         """Take over what is new. After an error, or when the file counts backwards, what was read before stays."""
         self.trouble = ""
         try:
-            with Reader(self._where()) as reader:
-                info = reader.info
-                counts = read_counts(reader, bounds, exemplars=exemplars, info=info, before=self.counts)
+            reader = self._refreshed(exemplars)
+            info = reader.info
+            counts = read_counts(reader, bounds, exemplars=exemplars, info=info, before=self.counts)
+            reader.forget_news()
         except (PerfError, OSError) as error:
             self.trouble = type(error).__name__
             return
+        finally:
+            if not self.held:
+                self.close()
         if self.counts is not None and not self.counts.is_before(counts):
             self.trouble = "CountsBackwards"
             return
@@ -58,11 +64,26 @@ class Process:
             self.died_at = now - idle
         self.counts, self.service, self.read_at = counts, info.service, now
         self.state = "running" if info.alive else "finished" if info.finished else "killed"
+        if not info.alive:
+            self.close()  # that was the last of it
 
-    def _where(self) -> str | Path:
-        return self.path if self.fd is None else f"/proc/self/fd/{self.fd}"
+    def _refreshed(self, exemplars: bool) -> Reader:
+        """With all that was counted and, for examples, the records that are new."""
+        if self.reader is None:
+            self.reader = Reader(self.path, records=False, fd=self.fd)
+            self._close_fd()  # the reader has one of its own
+            if not exemplars:
+                return self.reader
+        self.reader.refresh(records="new" if exemplars else False)
+        return self.reader
 
     def close(self) -> None:
+        self._close_fd()
+        if self.reader is not None:
+            self.reader.close()
+            self.reader = None
+
+    def _close_fd(self) -> None:
         if self.fd is not None:
             os.close(self.fd)
             self.fd = None
@@ -81,7 +102,7 @@ class _Sums:
         if service not in self.by_service and len(self.by_service) >= SERVICES_MAX:
             service = OTHER
         for durations in process.counts.durations.values():
-            durations.exemplars = None  # of the past
+            durations.exemplars = {}  # of the past
         self.by_service.setdefault(service, Counts()).add(process.counts)
 
 
@@ -95,7 +116,7 @@ class Processes:
     pids:      only these; they need not run yet
     services:  only those that say they are one of these
     bounds:    of the buckets that durations are counted in
-    exemplars: keep, of each bucket, the slowest recent span
+    exemplars: keep, of each bucket, the slowest span of the last minute, or else the last one
     Exact: a process that was seen once is counted to its end. A process that began and ended between two refreshes is
     counted as long as its file is there (the newest 32 of dead processes, for a day). What a *new* Processes finds is what
     lies in the folders then.
@@ -165,7 +186,8 @@ class Processes:
     def _find(self) -> None:
         """Under the lock, as are the following."""
         self.skipped = {}
-        held = sum(process.fd is not None for process in self._known.values())
+        held = sum(process.held for process in self._known.values())
+        can_hold = DESCRIPTORS.exists()
         for found in self._candidates():
             if found.path in self._known:
                 continue
@@ -174,10 +196,10 @@ class Processes:
             except OSError as error:
                 self._skip(type(error).__name__)
                 continue
-            process = self._known[found.path] = Process(found.path, found.pid, fd)
-            if held >= HELD_MAX or not Path("/proc/self/fd").exists():
+            process = self._known[found.path] = Process(found.path, found.pid, fd, held=can_hold and held < HELD_MAX)
+            if not process.held:
                 process.close()
-            held += process.fd is not None
+            held += process.held
 
     def _candidates(self) -> Iterable[Found]:
         return (found for found in segments() if not self._pids or found.pid in self._pids)
@@ -185,7 +207,7 @@ class Processes:
     def _forget_gone(self, now: float) -> None:
         for path, process in list(self._known.items()):
             if not path.exists():  # swept, or removed by somebody: one more look
-                if process.died_at is None and process.fd is not None:
+                if process.died_at is None and process.held:
                     process.read(self.bounds, self._exemplars, now)
                     if process.state == "running" and not process.trouble:
                         continue  # it goes on writing into a file that has no name any more

@@ -3,23 +3,29 @@
 Reading takes the segment's counters, and of its records one example a bucket; it never stops the process.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+import struct
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from operator import add, le
 from typing import Any, NamedTuple
 
 from .._core import ffi, lib
 from .._handle import Handle
 from ..errors import check
-from ..metrics import Histogram, to_ns
+from ..metrics import to_ns
 from ..names import Kind
-from ..reader import Info, Reader
+from ..reader import Info, Name, Reader
 
-__all__ = ["Bounds", "Counts", "Durations", "Exemplar", "Gauge", "read_counts"]
+__all__ = ["Bounds", "Counts", "Durations", "Exemplar", "Gauge", "newer", "read_counts"]
 
 SERIES_MAX = 20_000  # names that are kept apart in a sum over processes; later ones are counted under "(other)"
 OTHER = "(other)"
 EXEMPLAR_RECORDS = 1_000_000  # looked at for examples in one reading of one process: 0.1 s
+EXEMPLAR_S = 60.0  # so long a slow span is kept before a newer one that was less slow
+TIMED = frozenset(kind for kind in Kind if kind.is_operation or kind is Kind.TIMING)
+TOTALS = struct.Struct("@6QdQ5I4Q")  # perf_totals
+EXEMPLAR = struct.Struct("=5Q")  # perf_exemplar
 
 Key = tuple[Kind, str]
 
@@ -83,19 +89,18 @@ class Durations:
     sum_ns: int
     up_to: list[int]
     quantities: dict[str, int] = field(default_factory=dict)
-    exemplars: list[Exemplar | None] | None = None  # by bound, and one above all
+    exemplars: dict[int, Exemplar] = field(default_factory=dict)  # by number of the bound; one more: above all
 
     def add(self, other: "Durations") -> None:
         self.count += other.count
         self.errors += other.errors
         self.cancelled += other.cancelled
         self.sum_ns += other.sum_ns
-        self.up_to = [a + b for a, b in zip(self.up_to, other.up_to, strict=True)]
+        self.up_to = list(map(add, self.up_to, other.up_to))
         for name, amount in other.quantities.items():
             self.quantities[name] = self.quantities.get(name, 0) + amount
-        if other.exemplars:
-            ours = self.exemplars or [None] * len(other.exemplars)
-            self.exemplars = [_slower(a, b) for a, b in zip(ours, other.exemplars, strict=True)]
+        for place, exemplar in other.exemplars.items():
+            self.exemplars[place] = max(exemplar, self.exemplars.get(place, exemplar))
 
     def is_before(self, later: "Durations") -> bool:
         """Whether `later` can be the same series at a later time."""
@@ -104,14 +109,8 @@ class Durations:
             and self.errors <= later.errors
             and self.cancelled <= later.cancelled
             and self.sum_ns <= later.sum_ns
-            and all(a <= b for a, b in zip(self.up_to, later.up_to, strict=True))
+            and all(map(le, self.up_to, later.up_to))
         )
-
-
-def _slower(a: Exemplar | None, b: Exemplar | None) -> Exemplar | None:
-    if a is None or b is None:
-        return a or b
-    return max(a, b)
 
 
 class Gauge(NamedTuple):
@@ -173,75 +172,69 @@ class _Exemplars(Handle):
         if code != lib.PERF_ERR_NOMEM:  # then some names have none
             check(code, "exemplars")
 
-    def of(self, number: int, classes: int, wall_offset_ns: int) -> list[Exemplar | None] | None:
+    def of(self, number: int, classes: int, wall_offset_ns: int) -> dict[int, Exemplar]:
         raw = lib.perf_exemplars_of(self._get(), number)
         if raw == ffi.NULL:
-            return None
-        return [
-            Exemplar(
-                found.duration_ns,
-                (found.end_ns + wall_offset_ns) / 1e9,
-                f"{found.trace_hi:016x}{found.trace_lo:016x}",
-                f"{found.id:016x}",
-            )
-            if found.id
-            else None
-            for found in raw[0:classes]
-        ]
+            return {}
+        found = EXEMPLAR.iter_unpack(ffi.buffer(raw, classes * EXEMPLAR.size))
+        return {
+            place: Exemplar(ns, (end_ns + wall_offset_ns) / 1e9, f"{hi:016x}{lo:016x}", f"{id:016x}")
+            for place, (ns, end_ns, id, hi, lo) in enumerate(found)
+            if id
+        }
 
 
 def read_counts(
     reader: Reader, bounds: Bounds, *, exemplars: bool = True, info: Info | None = None, before: Counts | None = None
 ) -> Counts:
-    """What a reader's picture holds. With `exemplars` it takes the records that were not read yet; unless nothing has
-    happened since `before`: then the examples are those."""
+    """What a reader's picture holds. With `exemplars` it takes the records that were not read yet, and goes on with the
+    examples of `before`, what was read from the same reader the last time."""
     info = info or reader.info
-    counts = Counts(losses=dict(info.losses))
-    raw, up_to = ffi.new("perf_totals *"), ffi.new("uint64_t[]", len(bounds))
+    counts = Counts(losses=info.losses)
     names = reader.names
-    pointer = reader._get()
-    with Histogram() as histogram:
-        for number, kind, text in names:
-            if kind.is_operation or kind is Kind.TIMING:
-                check(lib.perf_reader_totals(pointer, number, raw), f"totals of {text!r}")
-                if not raw.count:
-                    continue
-                lib.perf_histogram_reset(histogram._get())
-                check(lib.perf_reader_histogram(pointer, number, histogram._get()), f"histogram of {text!r}")
-                check(lib.perf_histogram_up_to(histogram._get(), bounds.raw, len(bounds), up_to), "buckets")
-                durations = Durations(
-                    raw.count,
-                    raw.errors,
-                    raw.cancelled,
-                    raw.sum_ns,
-                    ffi.unpack(up_to, len(bounds)),
-                    dict(_quantities(raw, lambda key: names[key].text if key < len(names) else OTHER)),
-                )
-                _put(counts.durations, (kind, text), durations)
-            elif kind is Kind.COUNTER or kind is Kind.GAUGE:
-                check(lib.perf_reader_totals(pointer, number, raw), f"totals of {text!r}")
-                if raw.sum_ns and kind is Kind.COUNTER:
-                    counts.counters[text] = counts.counters.get(text, 0) + raw.sum_ns
-                if raw.gauge_ns and kind is Kind.GAUGE:
-                    counts.gauges[text] = max(counts.gauges.get(text, Gauge(0, 0.0)), Gauge(raw.gauge_ns, raw.gauge))
+    size, width = len(names), len(bounds)
+    totals, below = ffi.new("perf_totals[]", size), ffi.new("uint64_t[]", size * width)
+    check(lib.perf_reader_counts(reader._get(), bounds.raw, width, size, totals, below), "counts")
+    up_to = ffi.unpack(below, size * width) if size else []
+    for (number, kind, text), raw in zip(names, TOTALS.iter_unpack(ffi.buffer(totals)), strict=True):
+        count, errors, cancelled, sum_ns, _, _, gauge, gauge_ns, quantities, *more = raw
+        if kind in TIMED:
+            if count:
+                at_most = up_to[number * width : number * width + width]
+                used = _quantities(quantities, more, names) if quantities else {}
+                _put(counts.durations, (kind, text), Durations(count, errors, cancelled, sum_ns, at_most, used))
+        elif kind is Kind.COUNTER:
+            if sum_ns:
+                counts.counters[text] = counts.counters.get(text, 0) + sum_ns
+        elif kind is Kind.GAUGE and gauge_ns:
+            counts.gauges[text] = max(counts.gauges.get(text, Gauge(0, 0.0)), Gauge(gauge_ns, gauge))
     if exemplars:
         _add_exemplars(counts, reader, bounds, info, before)
     return counts
 
 
 def _add_exemplars(counts: Counts, reader: Reader, bounds: Bounds, info: Info, before: Counts | None) -> None:
-    if before and all(
-        key in before.durations and before.durations[key].count == found.count
-        for key, found in counts.durations.items()
-    ):
-        for key, found in counts.durations.items():
-            found.exemplars = before.durations[key].exemplars
-        return
+    known = before.durations if before else {}
     with _Exemplars(bounds) as examples:
         examples.take(reader)
         for number, kind, text in reader.names:
-            if (durations := counts.durations.get((kind, text))) and kind is not Kind.TIMING:
-                durations.exemplars = examples.of(number, len(bounds) + 1, info.wall_offset_ns)
+            if kind is Kind.TIMING or (durations := counts.durations.get((kind, text))) is None:
+                continue
+            durations.exemplars = examples.of(number, len(bounds) + 1, info.wall_offset_ns)
+            if was := known.get((kind, text)):
+                durations.exemplars = newer(was.exemplars, durations.exemplars)
+
+
+def newer(was: dict[int, Exemplar], now: dict[int, Exemplar]) -> dict[int, Exemplar]:
+    """The slowest of the last minute, or else the last one there was."""
+    if not now:
+        return was
+    found = was | now
+    for place, exemplar in now.items():
+        old = was.get(place)
+        if old and old.duration_ns > exemplar.duration_ns and old.at > exemplar.at - EXEMPLAR_S:
+            found[place] = old
+    return found
 
 
 def _put(known: dict[Key, Durations], key: Key, durations: Durations) -> None:
@@ -252,6 +245,7 @@ def _put(known: dict[Key, Durations], key: Key, durations: Durations) -> None:
         known[key] = durations
 
 
-def _quantities(raw: Any, text_of: Callable[[int], str]) -> Iterator[tuple[str, int]]:
-    for i in range(raw.quantities):
-        yield text_of(raw.quantity_key[i]), raw.quantity_sum[i]
+def _quantities(used: int, keys_and_sums: list[Any], names: list[Name]) -> dict[str, int]:
+    most = len(keys_and_sums) // 2
+    keys, sums = keys_and_sums[:most][:used], keys_and_sums[most:]
+    return {names[key].text if key < len(names) else OTHER: amount for key, amount in zip(keys, sums, strict=False)}

@@ -87,17 +87,6 @@ PERF_API perf_err perf_histogram_quantiles(const perf_histogram *h,
                                            const double *qs, size_t n,
                                            uint64_t *out);
 
-/** How many values were at most as large as each bound: Prometheus's
- *  cumulative buckets.  A value is counted once all of its bucket is that
- *  small: one that is less than 2^-7 (0.78 %) below a bound may be counted
- *  above it, one above never below. Which values that are does not change as
- *  others come, so no count ever falls.
- *  @param bounds  n values, ascending.  @param out  n places.
- *  Errors: PERF_ERR_INVALID for NULL; PERF_ERR_RANGE when not ascending. */
-PERF_API perf_err perf_histogram_up_to(const perf_histogram *h,
-                                       const uint64_t *bounds, size_t n,
-                                       uint64_t *out);
-
 /** Values that share a bucket. */
 typedef struct perf_histogram_bucket {
     uint64_t low;  /* the smallest that falls into it */

@@ -10,7 +10,7 @@
  *           was overwritten before it could be read. A trace file (drain.h)
  *           is read in the same way.
  *           Who looks again and again takes counts alone: the rings are most
- *           of the file, and are left out.
+ *           of the file, and are left out; or, of them, what is new.
  * Trust:    the bytes may be anything. Every offset, length and number is
  *           checked; damage is PERF_ERR_CORRUPT or a skipped part, counted.
  * Threads:  one thread at a time per reader; the writer is never disturbed.
@@ -63,6 +63,16 @@ PERF_API perf_err perf_reader_refresh_blocking(perf_reader *reader);
  *  they go on with the next whole copy.
  *  Errors: as above; PERF_ERR_RANGE for more than 512 MiB beside the rings. */
 PERF_API perf_err perf_reader_refresh_counts_blocking(perf_reader *reader);
+
+/** The same, and of the rings what records() has not given out yet. events()
+ *  finds nothing, and misses nothing by it. Of a trace file what lies behind
+ *  its segment is left out, and counts as lost.
+ *  Errors: as above. */
+PERF_API perf_err perf_reader_refresh_news_blocking(perf_reader *reader);
+
+/** Free what refresh_news_blocking() has copied of the rings, once it is read:
+ *  records() finds nothing until the next refresh.  NULL is allowed. */
+PERF_API void perf_reader_forget_news(perf_reader *reader);
 
 /** Who wrote the segment. */
 typedef struct perf_reader_info {
@@ -132,6 +142,22 @@ PERF_API perf_err perf_reader_totals(const perf_reader *reader, uint32_t name,
  *  Errors: as above. */
 PERF_API perf_err perf_reader_histogram(const perf_reader *reader,
                                         uint32_t name, perf_histogram *into);
+
+/** All names at once, from the first on: their totals, and how many durations
+ *  were at most as large as each bound, which is what Prometheus's cumulative
+ *  buckets are.  A duration is counted once all of its bucket is that small:
+ *  one that is less than 2^-7 (0.78 %) below a bound may be counted above it,
+ *  one above never below.  Which ones that are does not change as others come,
+ *  so no count ever falls.
+ *  @param bounds  n values, ascending
+ *  @param names   how many; those that there are not have nothing
+ *  @param totals  a place for each name
+ *  @param up_to   n places for each name
+ *  Errors: PERF_ERR_INVALID for NULL; PERF_ERR_RANGE when not ascending. */
+PERF_API perf_err perf_reader_counts(const perf_reader *reader,
+                                     const uint64_t *bounds, size_t n,
+                                     uint32_t names, perf_totals *totals,
+                                     uint64_t *up_to);
 
 enum { PERF_BUCKETS_MAX = 7424 };
 

@@ -253,27 +253,6 @@ perf_histogram_quantile(const perf_histogram *h, double q)
     return value;
 }
 
-perf_err
-perf_histogram_up_to(const perf_histogram *h, const uint64_t *bounds, size_t n,
-                     uint64_t *out)
-{
-    if (!h || (n && (!bounds || !out)))
-        return PERF_ERR_INVALID;
-    for (size_t i = 1; i < n; i++)
-        if (bounds[i] < bounds[i - 1])
-            return PERF_ERR_RANGE;
-    uint64_t seen = 0;
-    uint32_t bucket = 0;
-    for (size_t i = 0; i < n; i++) {
-        uint32_t end = perfi_bucket_of(bounds[i]);
-        end += perfi_bucket_high(end) == bounds[i]; /* all of it is below */
-        while (bucket < end)
-            seen += perfi_get(&h->buckets[bucket++]);
-        out[i] = seen;
-    }
-    return PERF_OK;
-}
-
 bool
 perf_histogram_next(const perf_histogram *h, uint32_t *cursor,
                     perf_histogram_bucket *out)

@@ -100,7 +100,9 @@ perfi_chunk_in_ring(const perfi_image *image, const perfi_image_block *b,
                     uint64_t number)
 {
     uint32_t offset = b->ring[number % b->head.chunks];
-    const unsigned char *bytes = perfi_image_at(image, offset, PERFI_CHUNK);
+    const unsigned char *bytes =
+        b->head.news ? perfi_chunk_in_news(&b->head, number)
+                     : perfi_image_at(image, offset, PERFI_CHUNK);
     const perfi_ring_chunk *chunk = (const void *)bytes;
     return chunk && perfi_get(&chunk->number) == number ? bytes : NULL;
 }

@@ -124,8 +124,8 @@ look_at_heads_before(perf_reader *r, perfi_image *image, uint64_t newest)
     return PERF_OK;
 }
 
-static void
-look_at_heads_after(perf_reader *r, const perfi_image *image)
+void
+perfi_look_at_heads_after(perf_reader *r, const perfi_image *image)
 {
     for (uint32_t i = 0; r->fd >= 0 && i < r->blocks; i++) {
         perfi_block b;
@@ -252,7 +252,7 @@ perfi_copy_file(perf_reader *r, perfi_image *image)
         return err;
     if (!perfi_read_at(r, image->bytes, image->room, 0))
         return PERF_ERR_CORRUPT;
-    look_at_heads_after(r, image);
+    perfi_look_at_heads_after(r, image);
     err = perfi_chunks_find(r, image);
     if (err)
         return err;

@@ -15,6 +15,9 @@ typedef struct perfi_image_head {
     uint64_t after;  /* and after it: written over up to here */
     uint32_t chunks, chunks_after; /* of the ring, at the same two times */
     uint32_t ring, series;         /* before the copy; as in perfi_block */
+    unsigned char *news;  /* chunks of the ring beside a copy without rings; */
+    uint64_t news_from;   /* number of the first, */
+    uint32_t news_chunks; /* and how many there are. See news.c */
 } perfi_image_head;
 
 /** How far a ring has been read, for events or for all other records. */

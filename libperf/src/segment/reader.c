@@ -11,20 +11,47 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+/* What of the rings is copied. */
+typedef enum rings { RINGS_NONE, RINGS_NEW, RINGS_ALL } rings;
+
 /* The copy is whole: give out what is in it. A ring without chunks has no
  * records, and its cursor stays where it is. */
 static void
-use_fresh_heads(const perf_reader *r, bool rings)
+use_fresh_heads(const perf_reader *r, rings which)
 {
     for (uint32_t i = 0; i < r->blocks; i++) {
-        r->block[i].head = r->block[i].fresh;
-        if (!rings)
-            r->block[i].head.chunks = 0;
+        perfi_image_block *b = &r->block[i];
+        perfi_news_free(&b->head, r->allocator);
+        b->head = b->fresh;
+        b->fresh.news = NULL; /* it has one owner */
+        b->fresh.news_chunks = 0;
+        if (which == RINGS_NONE)
+            b->head.chunks = 0;
     }
 }
 
 static perf_err
-refresh(perf_reader *r, bool rings)
+copy(perf_reader *r, perfi_image *fresh, rings which)
+{
+    perf_err err = which == RINGS_ALL ? perfi_copy_file(r, fresh)
+                                      : perfi_copy_counts(r, fresh);
+    if (!err && which == RINGS_NEW)
+        err = perfi_copy_news(r, fresh);
+    if (!err)
+        err = perfi_image_index(fresh, r->block, r->blocks, r->allocator);
+    return err;
+}
+
+static void
+drop(perf_reader *r, perfi_image *fresh)
+{
+    for (uint32_t i = 0; i < r->blocks; i++)
+        perfi_news_free(&r->block[i].fresh, r->allocator);
+    perfi_image_free(fresh, r->allocator);
+}
+
+static perf_err
+refresh(perf_reader *r, rings which)
 {
     if (!r)
         return PERF_ERR_INVALID;
@@ -35,36 +62,39 @@ refresh(perf_reader *r, bool rings)
     if (r->self)
         perfi_segment_publish_names(); /* or they would be up to a second old */
     perfi_image fresh = {0};
-    perf_err err =
-        rings ? perfi_copy_file(r, &fresh) : perfi_copy_counts(r, &fresh);
-    if (!err)
-        err = perfi_image_index(&fresh, r->block, r->blocks, r->allocator);
+    perf_err err = copy(r, &fresh, which);
     if (err) {
-        perfi_image_free(&fresh, r->allocator);
+        drop(r, &fresh);
         return err;
     }
     perfi_image_free(&r->image, r->allocator);
     r->image = fresh;
-    use_fresh_heads(r, rings);
+    use_fresh_heads(r, which);
     return PERF_OK;
 }
 
 perf_err
 perf_reader_refresh_blocking(perf_reader *r)
 {
-    return refresh(r, true);
+    return refresh(r, RINGS_ALL);
 }
 
 perf_err
 perf_reader_refresh_counts_blocking(perf_reader *r)
 {
-    return refresh(r, false);
+    return refresh(r, RINGS_NONE);
+}
+
+perf_err
+perf_reader_refresh_news_blocking(perf_reader *r)
+{
+    return refresh(r, RINGS_NEW);
 }
 
 /* ---- open, close ---- */
 
 static perf_err
-make(const perf_allocator *allocator, int fd, bool self, bool rings,
+make(const perf_allocator *allocator, int fd, bool self, rings which,
      perf_reader **out)
 {
     if (!allocator)
@@ -79,7 +109,7 @@ make(const perf_allocator *allocator, int fd, bool self, bool rings,
     r->fd = fd;
     r->self = self;
     r->process = perfi_segment_state.process;
-    perf_err err = refresh(r, rings);
+    perf_err err = refresh(r, which);
     if (err) {
         perf_reader_close(r);
         return err;
@@ -105,7 +135,7 @@ perfi_error_of(int why)
 }
 
 static perf_err
-open_path(const char *path, const perf_allocator *allocator, bool rings,
+open_path(const char *path, const perf_allocator *allocator, rings which,
           perf_reader **out)
 {
     if (!out)
@@ -116,14 +146,14 @@ open_path(const char *path, const perf_allocator *allocator, bool rings,
     /* O_NONBLOCK: a path may be a pipe that nobody writes to */
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     return fd < 0 ? perfi_error_of(errno)
-                  : make(allocator, fd, false, rings, out);
+                  : make(allocator, fd, false, which, out);
 }
 
 perf_err
 perf_reader_open_blocking(const char *path, const perf_allocator *allocator,
                           perf_reader **out)
 {
-    return open_path(path, allocator, true, out);
+    return open_path(path, allocator, RINGS_ALL, out);
 }
 
 perf_err
@@ -131,7 +161,7 @@ perf_reader_open_counts_blocking(const char *path,
                                  const perf_allocator *allocator,
                                  perf_reader **out)
 {
-    return open_path(path, allocator, false, out);
+    return open_path(path, allocator, RINGS_NONE, out);
 }
 
 perf_err
@@ -146,7 +176,7 @@ perf_reader_open_self_blocking(const perf_allocator *allocator,
     if (perfi_segment_ensure())
         fd = fcntl(perfi_segment_state.fd, F_DUPFD_CLOEXEC, 0);
     pthread_mutex_unlock(&perfi_segment_state.lock);
-    return fd < 0 ? PERF_ERR_SYSTEM : make(allocator, fd, true, true, out);
+    return fd < 0 ? PERF_ERR_SYSTEM : make(allocator, fd, true, RINGS_ALL, out);
 }
 
 perf_err
@@ -161,7 +191,7 @@ perf_reader_open_bytes(const void *bytes, size_t size,
     if (size < PERFI_CHUNK)
         return PERF_ERR_CORRUPT;
     perf_reader *r;
-    perf_err err = make(allocator, -1, false, true, &r);
+    perf_err err = make(allocator, -1, false, RINGS_ALL, &r);
     if (err)
         return err;
     err = perfi_copy_bytes(r, &r->image, bytes, size);
@@ -171,7 +201,7 @@ perf_reader_open_bytes(const void *bytes, size_t size,
         perf_reader_close(r);
         return err;
     }
-    use_fresh_heads(r, true);
+    use_fresh_heads(r, RINGS_ALL);
     *out = r;
     return PERF_OK;
 }
@@ -183,9 +213,11 @@ perfi_reader_clear(perf_reader *r)
     if (r->fd >= 0)
         close(r->fd);
     perfi_image_free(&r->image, a);
-    for (uint32_t i = 0; i < r->blocks; i++)
+    for (uint32_t i = 0; i < r->blocks; i++) {
+        perfi_news_free(&r->block[i].head, a);
         a->free(r->block[i].ring, r->block[i].ring_room * sizeof(uint32_t),
                 a->ctx);
+    }
     a->free(r->block, r->blocks_room * sizeof *r->block, a->ctx);
 }
 

@@ -1,6 +1,6 @@
 /* reader.h - the reader's parts: lifecycle (reader.c), copies (copy.c; without
- * rings counts.c), where the chunks of rings lie (chunks.c), totals (totals.c),
- * records (records.c). */
+ * rings counts.c, of them what is new news.c), where the chunks of rings lie
+ * (chunks.c), totals (totals.c), records (records.c). */
 #ifndef PERFI_READER_H
 #define PERFI_READER_H
 #include "image.h"
@@ -41,6 +41,9 @@ perf_err perfi_look_at_sizes(perf_reader *reader, perfi_image *image,
 bool perfi_look_at_block(const perf_reader *reader, const perfi_image *image,
                          uint32_t offset, perfi_block *out);
 
+/** Second look: how far the rings have been written over since the first. */
+void perfi_look_at_heads_after(perf_reader *reader, const perfi_image *image);
+
 /** Copy the file, with the fresh heads of its blocks. What `image` holds is the
  *  caller's to free, also after an error. */
 perf_err perfi_copy_file(perf_reader *reader, perfi_image *image);
@@ -54,6 +57,23 @@ perf_err perfi_copy_bytes(perf_reader *reader, perfi_image *image,
 /** Copy everything but the rings. What `image` holds is the caller's to free,
  *  also after an error. */
 perf_err perfi_copy_counts(perf_reader *reader, perfi_image *image);
+
+/* news.c */
+
+/** After perfi_copy_counts(): copy the chunks of rings with records that were
+ *  not given out yet, into the fresh heads; perfi_news_free() also after an
+ *  error. */
+perf_err perfi_copy_news(perf_reader *reader, const perfi_image *image);
+
+void perfi_news_free(perfi_image_head *head, const perf_allocator *allocator);
+
+/** Chunk `number` of a ring whose head has news, or NULL. */
+static inline const unsigned char *
+perfi_chunk_in_news(const perfi_image_head *head, uint64_t number)
+{
+    uint64_t i = number - head->news_from;
+    return i < head->news_chunks ? head->news + i * PERFI_CHUNK : NULL;
+}
 
 /* chunks.c */
 

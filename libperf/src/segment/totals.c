@@ -172,3 +172,51 @@ perf_reader_buckets(const perf_reader *r, uint32_t name, perf_bucket *out,
     }
     return n;
 }
+
+/* The first bucket of which not all is at most as large as the bound. */
+static uint32_t
+end_of(uint64_t bound)
+{
+    uint32_t bucket = perfi_bucket_of(bound);
+    return bucket + (perfi_bucket_high(bucket) == bound);
+}
+
+static void
+count_up_to(const perf_reader *r, range in, const uint64_t *bounds, size_t n,
+            uint64_t *out)
+{
+    uint64_t sum[PERFI_PAGE_BUCKETS], seen = 0;
+    size_t i = 0;
+    for (uint32_t page = 0; page < PERFI_PAGES && i < n; page++) {
+        uint32_t first = page * PERFI_PAGE_BUCKETS, k = 0;
+        bool some = add_page(r, in, page, sum);
+        for (uint32_t end; i < n; out[i++] = seen) {
+            end = end_of(bounds[i]);
+            if (end > first + PERFI_PAGE_BUCKETS)
+                break;
+            for (; some && first + k < end; k++)
+                seen += sum[k];
+        }
+        for (; some && k < PERFI_PAGE_BUCKETS; k++)
+            seen += sum[k];
+    }
+}
+
+perf_err
+perf_reader_counts(const perf_reader *r, const uint64_t *bounds, size_t n,
+                   uint32_t names, perf_totals *totals, uint64_t *up_to)
+{
+    if (!r || (n && !bounds) || (names && (!totals || (n && !up_to))))
+        return PERF_ERR_INVALID;
+    for (size_t i = 1; i < n; i++)
+        if (bounds[i] < bounds[i - 1])
+            return PERF_ERR_RANGE;
+    for (uint32_t name = 0; name < names; name++) {
+        range in = {0, 0};
+        perf_reader_totals(r, name, &totals[name]); /* else it has none */
+        series_of(r, name, &in);
+        if (n)
+            count_up_to(r, in, bounds, n, up_to + name * n);
+    }
+    return PERF_OK;
+}

@@ -151,59 +151,6 @@ START_TEST(test_several_quantiles_are_the_single_ones)
 }
 END_TEST
 
-START_TEST(test_counts_up_to_bounds)
-{
-    perf_histogram *h = make();
-    const uint64_t values[] = {5, 127, 1000, 100000, UINT64_MAX};
-    const uint64_t bounds[] = {4, 5, 127, 1000, 1010, 1 << 20, UINT64_MAX};
-    /* 1,000 shares its bucket with 1,003 */
-    const uint64_t want[] = {0, 1, 2, 2, 3, 4, 5};
-    enum { N = sizeof bounds / sizeof *bounds };
-    uint64_t got[N];
-    perf_histogram_record_many(h, values, sizeof values / sizeof *values);
-    ck_assert_int_eq(perf_histogram_up_to(h, bounds, N, got), PERF_OK);
-    for (int i = 0; i < N; i++)
-        ck_assert_uint_eq(got[i], want[i]);
-    const uint64_t equal[] = {127, 127}, falling[] = {127, 126};
-    ck_assert_int_eq(perf_histogram_up_to(h, equal, 2, got), PERF_OK);
-    ck_assert_uint_eq(got[0], got[1]);
-    ck_assert_int_eq(perf_histogram_up_to(h, falling, 2, got), PERF_ERR_RANGE);
-    ck_assert_int_eq(perf_histogram_up_to(h, NULL, 0, NULL), PERF_OK);
-    ck_assert_int_eq(perf_histogram_up_to(h, NULL, 1, got), PERF_ERR_INVALID);
-    ck_assert_int_eq(perf_histogram_up_to(h, equal, 1, NULL), PERF_ERR_INVALID);
-    ck_assert_int_eq(perf_histogram_up_to(NULL, equal, 1, got),
-                     PERF_ERR_INVALID);
-    perf_histogram_destroy(h);
-}
-END_TEST
-
-START_TEST(test_counts_up_to_bounds_are_within_a_bucket)
-{
-    enum { VALUES = 3000, N = 40 };
-    perf_histogram *h = make();
-    pt_random random = {5};
-    uint64_t values[VALUES], bounds[N], got[N], before[N] = {0};
-    for (int i = 0; i < N; i++)
-        bounds[i] = UINT64_C(3) << i;
-    for (int v = 0; v < VALUES; v++) {
-        values[v] = pt_next(&random) >> pt_below(&random, 60);
-        perf_histogram_record(h, values[v]);
-        perf_histogram_up_to(h, bounds, N, got);
-        for (int i = 0; i < N; i++) {
-            uint64_t at_most = 0, surely = 0;
-            for (int w = 0; v % 500 == 0 && w <= v; w++) {
-                at_most += values[w] <= bounds[i];
-                surely += values[w] <= bounds[i] - bounds[i] / 128;
-            }
-            PT_ASSERT(got[i] >= before[i]); /* none ever falls */
-            PT_ASSERT(v % 500 || (surely <= got[i] && got[i] <= at_most));
-            before[i] = got[i];
-        }
-    }
-    perf_histogram_destroy(h);
-}
-END_TEST
-
 START_TEST(test_rank_is_exact_for_huge_counts)
 {
     perf_histogram *h = make();
@@ -425,8 +372,6 @@ main(void)
     tcase_add_test(tests, test_sum_saturates);
     tcase_add_test(tests, test_null_is_refused_or_ignored);
     tcase_add_test(tests, test_several_quantiles_are_the_single_ones);
-    tcase_add_test(tests, test_counts_up_to_bounds);
-    tcase_add_test(tests, test_counts_up_to_bounds_are_within_a_bucket);
     tcase_add_test(tests, test_rank_is_exact_for_huge_counts);
     tcase_add_test(tests, test_window_is_the_difference_of_two_copies);
     tcase_add_test(tests, test_subtract_refuses_what_is_not_earlier);
