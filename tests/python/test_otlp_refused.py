@@ -21,6 +21,7 @@ from support_otlp import (
     Answer,
     Receiver,
     another_process,
+    attributes,
     exporters,
     free_port,
     needs_curl,
@@ -242,6 +243,23 @@ def test_a_bounded_queue(name: str) -> None:
     begun = time.monotonic()
     assert not found.stop(BOUND)  # one try, which fails at once
     assert time.monotonic() - begun < BOUND / 2
+    found.close()
+
+
+def test_a_burst_beyond_the_queue(receiver: Receiver, name: str) -> None:
+    """The receiver is there, but more comes at once than may wait: the latest arrive, the others are counted."""
+    found = start(receiver, max_queue_bytes=65536)
+    assert found.flush(BOUND)
+    before = found.stats().traces
+    receiver.requests.clear()
+    for i in range(3000):
+        record(name, i=i)
+    assert found.flush(BOUND)
+    stats = found.stats()
+    arrived = [attributes(span)["i"] for span in receiver.spans()]
+    assert 0 < len(arrived) < 3000 and arrived == list(range(3000 - len(arrived), 3000))
+    assert stats.traces.sent - before.sent == len(arrived)
+    assert stats.traces.dropped - before.dropped == 3000 - len(arrived)
     found.close()
 
 
