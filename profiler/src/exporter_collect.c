@@ -40,6 +40,9 @@ perfi_collect_open(perf_exporter *e)
         perf_otlp_config c = e->config.otlp;
         c.allocator = e->allocator;
         c.resource = (const char *const *)e->resource;
+        /* one that is larger than the queue would never be sent */
+        if (c.max_bytes > e->config.max_queue_bytes / 2)
+            c.max_bytes = e->config.max_queue_bytes / 2;
         err = perf_otlp_create(e->reader, &c, &e->otlp);
     }
     return err;

@@ -31,10 +31,10 @@ typedef enum perfi_value_type {
 
 /** An attribute. */
 typedef struct perfi_value {
-    const char *key, *text;
-    uint32_t key_length, length;
-    uint32_t type; /* perfi_value_type */
-    uint32_t id;   /* equal for equal keys of one span */
+    const char *key, *text;      /* the key is framed: perfi_key_frame() */
+    uint32_t key_length, length; /* of a number: 0 */
+    uint32_t type;               /* perfi_value_type */
+    uint32_t id;                 /* equal for equal keys of one span */
     union {
         int64_t integer; /* and truth */
         double real;
@@ -58,8 +58,8 @@ typedef struct perfi_view {
     const perf_record *record;
     const char *name;
     uint32_t name_length;
-    const char *provider; /* of its model; NULL: not known */
-    uint32_t kind, code;  /* SpanKind, StatusCode */
+    const perfi_word *provider; /* of its model; NULL: not known */
+    uint32_t kind, code;        /* SpanKind, StatusCode */
     uint64_t start_ns, end_ns;
     uint64_t link_id, link_hi, link_lo; /* id 0: no link */
     uint32_t events_dropped;
@@ -168,7 +168,7 @@ void perfi_root_note(perf_otlp *o, const perf_record *record);
 const char *perfi_view_text(perfi_view *v, const char *text, uint32_t *length);
 
 /* otlp_proto.c: a span as protobuf, behind what is there. The same bytes as by
- * perfi_span_tree(), in a third of the time. */
+ * perfi_span_tree(), in a fraction of the time. */
 void perfi_span_proto(perfi_out *out, const perfi_view *v);
 
 /* otlp_item.c */

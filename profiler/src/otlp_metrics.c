@@ -147,8 +147,8 @@ operation_point(perf_otlp *o, uint32_t name, point *out, perf_totals *totals)
     if (n->kind > PERF_KIND_REQUEST ||
         perf_reader_totals(o->reader, name, totals) || !totals->count)
         return false;
-    const char *kind = perfi_operation_of((perf_kind)n->kind)->kind;
-    out->value[0] = text_value(PERFI_KEY_KIND, kind, strlen(kind));
+    const perfi_word *kind = &perfi_operation_of((perf_kind)n->kind)->kind;
+    out->value[0] = text_value(PERFI_KEY_KIND, kind->text, kind->length);
     out->value[1] = text_value(PERFI_KEY_NAME, n->text, n->length);
     out->values = 2;
     return true;
@@ -208,9 +208,9 @@ is_model(const perf_otlp *o, uint32_t name)
 static void
 name_operation(perf_otlp *o, uint32_t name, point *out)
 {
-    const char *verb =
-        perfi_operation_of((perf_kind)o->names->name[name].kind)->name;
-    out->value[0] = text_value(PERFI_KEY_OPERATION, verb, strlen(verb));
+    const perfi_word *verb =
+        &perfi_operation_of((perf_kind)o->names->name[name].kind)->name;
+    out->value[0] = text_value(PERFI_KEY_OPERATION, verb->text, verb->length);
 }
 
 static bool

@@ -30,14 +30,14 @@ typedef enum perfi_key {
     PERFI_KEY_COUNT,
 } perfi_key;
 
-typedef struct perfi_key_name {
+typedef struct perfi_word {
     const char *text;
     uint32_t length;
-} perfi_key_name;
+} perfi_word;
 
-extern const perfi_key_name perfi_key_names[PERFI_KEY_COUNT];
+extern const perfi_word perfi_key_names[PERFI_KEY_COUNT]; /* framed */
 
-/** "gen_ai.request.model", …  @param length  receives its length. */
+/** "gen_ai.request.model", …, framed.  @param length  receives its length. */
 static inline const char *
 perfi_key_text(perfi_key key, uint32_t *length)
 {
@@ -45,10 +45,18 @@ perfi_key_text(perfi_key key, uint32_t *length)
     return perfi_key_names[key].text;
 }
 
+enum { PERFI_FRAME = 8 }; /* bytes that a key's frame takes beside its text */
+
+/** A key as protobuf's KeyValue has it: its tag and length, it, the tag of its
+ *  value. All keys of a request's attributes are framed: they are copied with
+ *  what is around them.
+ *  @param to  length + PERFI_FRAME bytes.  Returns where the text is. */
+char *perfi_key_frame(char *to, const char *text, size_t length);
+
 /** What the conventions say of a kind of operation. */
 typedef struct perfi_operation {
-    const char *name;     /* gen_ai.operation.name; NULL: there is none */
-    const char *kind;     /* libperf's own word: "llm" */
+    perfi_word name;      /* gen_ai.operation.name; NULL: there is none */
+    perfi_word kind;      /* libperf's own word: "llm" */
     uint32_t span_kind;   /* of OTLP: 1 internal, 2 server, 3 client */
     perfi_key holds_name; /* attribute for our own name of the span */
     perfi_key target;     /* the span is called "{operation} {this}" */
@@ -58,17 +66,17 @@ typedef struct perfi_operation {
 const perfi_operation *perfi_operation_of(perf_kind kind);
 
 /** Who makes a model, by its name; NULL: not known. */
-const char *perfi_provider_of(const char *model, size_t length);
+const perfi_word *perfi_provider_of(const char *model, size_t length);
 
 /** A name, copied: refreshing the reader takes its own away. */
 typedef struct perfi_name {
-    const char *text; /* UTF-8 */
+    const char *text; /* UTF-8, framed: it may be a key */
     uint32_t length;
-    uint8_t kind;         /* perf_kind */
-    uint8_t key;          /* perfi_key: this is such a key */
-    uint8_t alias;        /* perfi_key: it is called so inside of operations */
-    uint8_t known;        /* 0: look it up */
-    const char *provider; /* of a text: perfi_provider_of() */
+    uint8_t kind;  /* perf_kind */
+    uint8_t key;   /* perfi_key: this is such a key */
+    uint8_t alias; /* perfi_key: it is called so inside of operations */
+    uint8_t known; /* 0: look it up */
+    const perfi_word *provider; /* of a text: perfi_provider_of() */
 } perfi_name;
 
 typedef struct perfi_names {

@@ -144,11 +144,12 @@ perfi_text_is_utf8(const char *text, size_t length)
     const unsigned char *s = (const unsigned char *)text;
     size_t i = 0;
     while (i < length) {
-        uint64_t eight;
-        if (length - i >= sizeof eight) { /* nearly all of it is ASCII */
-            memcpy(&eight, s + i, sizeof eight);
+        if (length >= 8) { /* nearly all of it is ASCII */
+            uint64_t eight;
+            size_t at = i < length - 8 ? i : length - 8;
+            memcpy(&eight, s + at, sizeof eight);
             if (!(eight & UINT64_C(0x8080808080808080))) {
-                i += sizeof eight;
+                i = at + 8;
                 continue;
             }
         }

@@ -1,5 +1,6 @@
-/* otlp_proto.c - a span as protobuf, as fast as it goes: lengths are known
- * before what they are of, so nothing is moved but a span of unusual size. */
+/* otlp_proto.c - a span as protobuf, as fast as it goes: nothing is moved but a
+ * span of unusual size. A short attribute's lengths are of one byte, and are
+ * filled in behind it; a long one's are known before it. */
 #include "otlp.h"
 
 /* Tags: field << 3 | wire type. */
@@ -38,6 +39,10 @@ enum {
     VALUE_MAX = 40,  /* an attribute without its texts */
     LENGTH_ROOM = 2, /* for a span's length: nearly all have 128 bytes and
                         more, and less than 16 KiB */
+
+    FRAME = 3,       /* bytes of a short key's frame */
+    SHORT_MAX = 112, /* a key and a text of so many bytes together, or a key and
+                        a number: less than 128 with all that is around them */
 };
 
 static size_t
@@ -83,8 +88,9 @@ put_any(unsigned char *p, const perfi_value *v)
     }
 }
 
+/* Of any length. */
 static unsigned char *
-put_value(unsigned char *p, unsigned char tag, const perfi_value *v)
+put_long_value(unsigned char *p, unsigned char tag, const perfi_value *v)
 {
     size_t any = any_size(v);
     *p++ = tag;
@@ -94,6 +100,29 @@ put_value(unsigned char *p, unsigned char tag, const perfi_value *v)
     *p++ = VALUE;
     p = perfi_put_varint(p, any);
     return put_any(p, v);
+}
+
+static inline unsigned char *
+put_value(unsigned char *p, unsigned char tag, const perfi_value *v)
+{
+    if ((size_t)v->key_length + v->length > SHORT_MAX)
+        return put_long_value(p, tag, v);
+    unsigned char *any =
+        perfi_put_bytes(p + 2, v->key - 2, v->key_length + FRAME) + 1;
+    unsigned char *end = any + 1;
+    if (v->type == PERFI_VALUE_TEXT) {
+        any[0] = STRING;
+        *end++ = (unsigned char)v->length;
+        end = perfi_put_bytes(end, v->text, v->length);
+    } else if (v->type == PERFI_VALUE_INT) {
+        any[0] = INT;
+        end = perfi_put_varint(end, (uint64_t)v->integer);
+    } else
+        end = put_any(any, v);
+    p[0] = tag;
+    p[1] = (unsigned char)(end - p - 2);
+    any[-1] = (unsigned char)(end - any);
+    return end;
 }
 
 static unsigned char *

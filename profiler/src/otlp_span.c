@@ -81,11 +81,17 @@ add(perfi_view *v, perfi_key key, perfi_value_type type)
 }
 
 static void
-add_text(perfi_view *v, perfi_key key, const char *text, size_t length)
+add_text(perfi_view *v, perfi_key key, const char *text, uint32_t length)
 {
     perfi_value *value = add(v, key, PERFI_VALUE_TEXT);
     value->text = text;
-    value->length = (uint32_t)length;
+    value->length = length;
+}
+
+static void
+add_word(perfi_view *v, perfi_key key, const perfi_word *word)
+{
+    add_text(v, key, word->text, word->length);
 }
 
 static void
@@ -103,6 +109,7 @@ take_value(perf_otlp *o, perfi_view *v, perfi_value *to,
            const perf_attribute *from, const perfi_name *key)
 {
     const perfi_name *name;
+    to->length = 0;
     switch (from->type) {
     case PERF_ATTRIBUTE_INT:
         to->type = PERFI_VALUE_INT;
@@ -131,11 +138,15 @@ take_value(perf_otlp *o, perfi_view *v, perfi_value *to,
     }
 }
 
-/* A later one under the same key takes the place of an earlier one. */
+/* A later one under the same key takes the place of an earlier one; `seen`: a
+ * bit of each that is there, which others may share. */
 static perfi_value *
-place_for(perfi_view *v, uint32_t id)
+place_for(perfi_view *v, uint32_t id, uint64_t *seen)
 {
-    for (uint32_t i = 0; i < v->values; i++)
+    uint64_t bit = UINT64_C(1) << id % 64;
+    bool known = *seen & bit;
+    *seen |= bit;
+    for (uint32_t i = 0; known && i < v->values; i++)
         if (v->value[i].id == id)
             return &v->value[i];
     return &v->value[v->values++];
@@ -148,25 +159,27 @@ take_attributes(perf_otlp *o, perfi_view *v, const perfi_operation *operation)
     const perfi_name *key[PERFI_GIVEN];
     uint32_t n = perf_record_attributes(v->record, given, PERFI_GIVEN);
     present own = 0, all;
+    uint64_t seen = 0;
     for (uint32_t i = 0; i < n; i++) {
         key[i] = perfi_names_get(o->names, given[i].key);
         own |= 1u << key[i]->key;
     }
     all = own;
     for (uint32_t i = 0; i < n; i++) {
-        perfi_key alias = operation->name ? key[i]->alias : PERFI_KEY_NONE;
+        perfi_key alias = operation->name.text ? key[i]->alias : PERFI_KEY_NONE;
         perfi_key is = alias ? alias : key[i]->key;
         if (alias && own & 1u << alias)
             continue; /* the program's own word stands */
-        perfi_value *to = place_for(v, is ? OURS | is : given[i].key);
-        to->id = is ? OURS | is : given[i].key;
+        uint32_t id = is ? OURS | is : given[i].key;
+        perfi_value *to = place_for(v, id, &seen);
+        to->id = id;
         to->key = key[i]->text;
         to->key_length = key[i]->length;
-        if (is)
+        if (alias)
             to->key = perfi_key_text(is, &to->key_length);
         take_value(o, v, to, &given[i], key[i]);
         if (is == PERFI_KEY_FINISH_REASONS && to->type == PERFI_VALUE_TEXT &&
-            operation->name)
+            operation->name.text)
             to->type = PERFI_VALUE_LIST;
         all |= 1u << is;
     }
@@ -189,15 +202,16 @@ name_by_convention(perfi_view *v, const perfi_operation *operation,
                    present have)
 {
     const perfi_value *target = find(v, operation->target);
-    size_t verb = strlen(operation->name);
+    size_t verb = operation->name.length;
     size_t room = PERFI_MENDED - v->mended_used;
     if (!target || target->type != PERFI_VALUE_TEXT || !target->length ||
         verb + 1 + target->length > room)
         return;
     char *to = v->mended + v->mended_used;
-    memcpy(to, operation->name, verb);
-    to[verb] = ' ';
-    memcpy(to + verb + 1, target->text, target->length);
+    unsigned char *p = (unsigned char *)to;
+    p = perfi_put_bytes(p, operation->name.text, verb);
+    *p++ = ' ';
+    perfi_put_bytes(p, target->text, target->length);
     if (!operation->holds_name && !(have & 1u << PERFI_KEY_NAME))
         add_text(v, PERFI_KEY_NAME, v->name, v->name_length);
     v->name = to;
@@ -209,17 +223,17 @@ static void
 add_ours(perfi_view *v, const perfi_operation *operation, present have)
 {
     const perf_record *r = v->record;
-    if (operation->name && !(have & 1u << PERFI_KEY_OPERATION))
-        add_text(v, PERFI_KEY_OPERATION, operation->name,
-                 strlen(operation->name));
+    if (operation->name.text && !(have & 1u << PERFI_KEY_OPERATION))
+        add_word(v, PERFI_KEY_OPERATION, &operation->name);
     if (operation->holds_name && !(have & 1u << operation->holds_name))
         add_text(v, operation->holds_name, v->name, v->name_length);
-    if (operation->name && v->provider && !(have & 1u << PERFI_KEY_PROVIDER))
-        add_text(v, PERFI_KEY_PROVIDER, v->provider, strlen(v->provider));
-    if (operation->name)
+    if (operation->name.text && v->provider &&
+        !(have & 1u << PERFI_KEY_PROVIDER))
+        add_word(v, PERFI_KEY_PROVIDER, v->provider);
+    if (operation->name.text)
         name_by_convention(v, operation, have);
     if (!(have & 1u << PERFI_KEY_KIND))
-        add_text(v, PERFI_KEY_KIND, operation->kind, strlen(operation->kind));
+        add_word(v, PERFI_KEY_KIND, &operation->kind);
     if (r->task && !(have & 1u << PERFI_KEY_TASK))
         add_int(v, PERFI_KEY_TASK, r->task);
     if (!(have & 1u << PERFI_KEY_THREAD))

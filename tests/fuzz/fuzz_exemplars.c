@@ -20,7 +20,7 @@ LLVMFuzzerInitialize(int *argc, char ***argv)
 {
     (void)argc;
     (void)argv;
-    valid = make_trace(&valid_size);
+    valid = make_trace(SPANS_THAT_WRAP, &valid_size);
     patched = malloc(valid_size);
     expect(!perf_exemplars_create(NULL, bounds, BOUNDS, &exemplars));
     return 0;

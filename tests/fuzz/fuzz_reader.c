@@ -33,7 +33,7 @@ LLVMFuzzerInitialize(int *argc, char ***argv)
 {
     (void)argc;
     (void)argv;
-    valid = make_trace(&valid_size);
+    valid = make_trace(SPANS_THAT_WRAP, &valid_size);
     patched = malloc(valid_size);
     file = memfd_create("fuzz", MFD_CLOEXEC);
     expect(file >= 0);

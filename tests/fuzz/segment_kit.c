@@ -21,8 +21,8 @@ name_of(perf_kind kind, const char *text)
 }
 
 static perf_drain *drain;
+static uint32_t spans;
 
-/* The ring wraps. */
 static void *
 write_everything(void *ctx)
 {
@@ -30,12 +30,12 @@ write_everything(void *ctx)
     memset(text, 't', sizeof text);
     uint32_t name = name_of(PERF_KIND_SPAN, ctx ? "one" : "two");
     uint32_t key = name_of(PERF_KIND_KEY, "key");
-    for (uint32_t i = 0; i < 1500; i++) {
+    for (uint32_t i = 0; i < spans; i++) {
         perf_span span = perf_span_begin_at(name, (perf_span){0}, i, i);
-        perf_span_set_text(span, key, text, i % sizeof text);
+        perf_span_set_text(span, key, text, 7 * i % sizeof text);
         perf_span_set_int(span, name_of(PERF_KIND_QUANTITY, "q"), 3);
         perf_span_end_at(span, (perf_status)(i % 3), i % 2, i * UINT64_C(1000));
-        perf_span_log(span, 2, text, i % 100);
+        perf_span_log(span, 2, text, 7 * i % 100);
         perf_event_write((perf_event_code)(i % 52), i, i, i, i);
         perf_frame(i / 2, text, i % sizeof text, text, i % 90, i);
         if (i % 100 == 0)
@@ -65,7 +65,7 @@ read_file(const char *path, size_t *size)
 }
 
 unsigned char *
-make_trace(size_t *size)
+make_trace(uint32_t spans_each, size_t *size)
 {
     pthread_t other;
     char folder[] = "/tmp/libperf-fuzz-XXXXXX", segment[32], trace[64];
@@ -80,10 +80,12 @@ make_trace(size_t *size)
     snprintf(segment, sizeof segment, "/proc/self/fd/%d",
              perfi_segment_state.fd);
     expect(!perf_drain_open_blocking(segment, trace, NULL, &drain));
+    spans = spans_each;
     write_everything(NULL); /* one after the other: offsets stay the same */
     pthread_create(&other, NULL, write_everything, &other);
     pthread_join(other, NULL);
-    expect(!perf_drain_finish_blocking(drain) && perf_drain_chunks(drain));
+    expect(!perf_drain_finish_blocking(drain));
+    expect(spans < SPANS_THAT_WRAP || perf_drain_chunks(drain));
     perf_drain_close(drain);
     unsigned char *bytes = read_file(trace, size);
     expect(!remove(trace) && !remove(folder));

@@ -5,9 +5,13 @@
 
 #include <libperf/reader.h>
 
-/** The bytes of a trace that holds everything there is, chunks behind the
- *  segment too, written by this process; offsets are the same in every run. */
-unsigned char *make_trace(size_t *size);
+enum { SPANS_THAT_WRAP = 1500 };
+
+/** The bytes of a trace that holds everything there is, written by this
+ * process; offsets are the same in every run.
+ *  @param spans_each  of two threads; with SPANS_THAT_WRAP rings wrap, and
+ * there are chunks behind the segment. */
+unsigned char *make_trace(uint32_t spans_each, size_t *size);
 
 /** Ask for everything, and expect what must hold for any `size` bytes. */
 void walk_reader(perf_reader *reader, size_t size);

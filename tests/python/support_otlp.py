@@ -1,20 +1,31 @@
-"""A receiver for OTLP/HTTP: decodes with the published protobufs, and answers as it is told."""
+"""A receiver for OTLP/HTTP: decodes with the published protobufs, and answers as it is told. Exporters that send to it."""
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import http.server
 import json
 import queue
+import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
+import pytest
 from google.protobuf import json_format
+from libperf.otlp_settings import settle
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+import libperf
+import libperf.otlp
+from libperf._core import lib
 
 REQUESTS: dict[str, Any] = {
     "traces": ExportTraceServiceRequest,
@@ -23,6 +34,9 @@ REQUESTS: dict[str, Any] = {
 }
 IDS = {"traceId", "spanId", "parentSpanId"}
 BOUND = 30.0  # seconds; a hang, not a measure of speed
+LONG = 3600.0  # nothing is read unless somebody asks
+QUICK = {"interval": LONG, "metrics_interval": LONG, "backoff": (0.01, 0.02)}
+needs_curl = pytest.mark.skipif(not lib.perf_exporter_features() & 1, reason="built without libcurl")
 
 
 def _as_protobuf_json(data: Any) -> Any:
@@ -79,7 +93,9 @@ class Answer(NamedTuple):
     status: int = 200
     body: bytes = b""
     headers: tuple[tuple[str, str], ...] = (("Content-Type", "application/x-protobuf"),)
-    how: str = "whole"  # or "close": without an answer; "half": of the body; "late": when the receiver is told to
+    # "close": without an answer; "half": of the body; "late": when the receiver is told to; "never": it waits until the
+    # client has gone
+    how: str = "whole"
 
 
 class Request(NamedTuple):
@@ -153,6 +169,12 @@ class Receiver:
         if answer.how == "close":
             handler.close_connection = True
             return
+        if answer.how == "never":
+            handler.close_connection = True
+            handler.connection.settimeout(BOUND)
+            with contextlib.suppress(ConnectionResetError):
+                assert handler.rfile.read(1) == b"", "it goes on without an answer"
+            return
         if answer.how == "late":
             self.go_on.wait(BOUND)
         handler.send_response(answer.status)
@@ -191,3 +213,63 @@ def receivers() -> Iterator[Receiver]:
     receiver = Receiver()
     yield receiver
     receiver.close()
+
+
+# ---- a receiver in a process of its own ----
+
+RECEIVER = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from support_otlp import Receiver
+receiver = Receiver(port=int(sys.argv[2]))
+print("ready", flush=True)
+while True:
+    receiver.wait(lambda r: r.requests)
+    print(receiver.requests.pop(0).message.resource_spans[0].scope_spans[0].spans[0].name, flush=True)
+"""
+
+
+def free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return int(s.getsockname()[1])
+
+
+def another_process(port: int) -> subprocess.Popen[str]:
+    """A receiver that prints the name of each request's first span."""
+    words = [sys.executable, "-c", RECEIVER, str(Path(__file__).parent), str(port)]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None and process.stdout.readline() == "ready\n"
+    return process
+
+
+# ---- exporters ----
+
+
+def start(receiver: Receiver | str, **options: Any) -> libperf.otlp.Exporter:
+    """Of spans alone, to a receiver or a URL."""
+    url = receiver if isinstance(receiver, str) else receiver.url
+    settings = settle(**{"endpoint": url, "signals": ["traces"], **QUICK, **options}, environment={})
+    return libperf.otlp.Exporter(settings)
+
+
+def exporters(receiver: Receiver) -> Iterator[libperf.otlp.Exporter]:
+    """What this process recorded before is out of the way."""
+    found = start(receiver)
+    assert found.flush(BOUND)
+    receiver.requests.clear()
+    yield found
+    found.close()
+
+
+def record(name: str, **given: Any) -> None:
+    with libperf.span(name, **given):
+        pass
+
+
+def told(exporter: libperf.otlp.Exporter, words: str) -> bool:
+    """Does it say so, sooner or later? Until then nothing of it arrives."""
+    until = time.monotonic() + BOUND
+    while words not in exporter.stats().error and time.monotonic() < until:
+        assert not exporter.flush(0.1)
+    return words in exporter.stats().error

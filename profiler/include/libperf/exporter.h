@@ -59,7 +59,8 @@ typedef struct perf_exporter_config {
     uint64_t timeout_ns;          /* of one request, 1 ms..1 h; default 10 s */
     uint64_t backoff_min_ns;      /* after a first failure; default 1 s */
     uint64_t backoff_max_ns;      /* up to 1 h; default 30 s */
-    uint64_t max_queue_bytes;     /* 64 KiB and more; default 32 MiB */
+    uint64_t max_queue_bytes;     /* 64 KiB and more; default 32 MiB; a body has
+                                     at most half of it */
     uint64_t seed;                /* of chance in waiting; 0: the clock */
     perf_otlp_config otlp;        /* how it is encoded */
     const perf_allocator *allocator; /* NULL: libc */
