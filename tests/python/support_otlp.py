@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 
 import pytest
 from google.protobuf import json_format
-from libperf.otlp_settings import settle
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -26,6 +25,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 import libperf
 import libperf.otlp
 from libperf._core import lib
+from libperf.otlp.settings import settle
 
 REQUESTS: dict[str, Any] = {
     "traces": ExportTraceServiceRequest,
