@@ -100,7 +100,9 @@ class Durations:
         for name, amount in other.quantities.items():
             self.quantities[name] = self.quantities.get(name, 0) + amount
         for place, exemplar in other.exemplars.items():
-            self.exemplars[place] = max(exemplar, self.exemplars.get(place, exemplar))
+            known = self.exemplars.get(place)
+            if known is None or exemplar > known:
+                self.exemplars[place] = exemplar
 
     def is_before(self, later: "Durations") -> bool:
         """Whether `later` can be the same series at a later time."""
@@ -176,12 +178,14 @@ class _Exemplars(Handle):
         raw = lib.perf_exemplars_of(self._get(), number)
         if raw == ffi.NULL:
             return {}
-        found = EXEMPLAR.iter_unpack(ffi.buffer(raw, classes * EXEMPLAR.size))
-        return {
-            place: Exemplar(ns, (end_ns + wall_offset_ns) / 1e9, f"{hi:016x}{lo:016x}", f"{id:016x}")
-            for place, (ns, end_ns, id, hi, lo) in enumerate(found)
-            if id
-        }
+        buffer = ffi.buffer(raw, classes * EXEMPLAR.size)
+        found = {}
+        for place, id in enumerate(memoryview(buffer).cast("Q")[2::5]):  # most classes have none
+            if id:
+                ns, end_ns, _, hi, lo = EXEMPLAR.unpack_from(buffer, place * EXEMPLAR.size)
+                at = (end_ns + wall_offset_ns) / 1e9
+                found[place] = Exemplar(ns, at, f"{hi:016x}{lo:016x}", f"{id:016x}")
+        return found
 
 
 def read_counts(
