@@ -336,6 +336,31 @@ sort_by_actor(perfi_timeline *to, const uint32_t *owner)
     to->moments.room = to->moments.count;
 }
 
+/* NULL: it is whole. */
+static perfi_headless *
+begin_ring(perfi_timeline *to, const perf_event *first)
+{
+    if (first->code == PERF_EVENT_THREAD)
+        return NULL;
+    perfi_headless *ring = perfi_list_add(to->region, &to->headless);
+    *ring = (perfi_headless){first->time_ns, UINT64_MAX, UINT64_MAX};
+    return ring;
+}
+
+/* In a ring sessions follow each other as they are numbered. Times alone do not
+ * tell them apart: virtual time begins anew with each. */
+static bool
+may_have_lost(const perfi_headless *ring, uint64_t session, uint64_t first_ns)
+{
+    if (!session)
+        return true;
+    if (ring->session < session)
+        return false;
+    if (ring->session == session && ring->begin_ns < ring->from_ns)
+        return false; /* the clock went back: what is before is another's */
+    return ring->from_ns >= first_ns;
+}
+
 void
 perfi_timeline_read(perfi_timeline *to, perfi_region *region,
                     perf_reader *reader, uint64_t session)
@@ -343,6 +368,7 @@ perfi_timeline_read(perfi_timeline *to, perfi_region *region,
     perf_event *batch = perfi_region_take(region, BATCH, sizeof *batch);
     stream s = {.to = to};
     uint32_t block = PERFI_NONE;
+    perfi_headless *open = NULL; /* of this ring, until a session begins */
     bool wanted = !session;
     uint64_t first_ns = UINT64_MAX;
     perf_reader_info info = {0};
@@ -357,11 +383,15 @@ perfi_timeline_read(perfi_timeline *to, perfi_region *region,
                 block = e->block;
                 s.depth = 0;
                 wanted = !session;
-                if (e->code != PERF_EVENT_THREAD) /* its begin is lost */
-                    *perfi_list_add(region, &to->headless) = e->time_ns;
+                open = begin_ring(to, e);
             }
-            if (session && e->code == PERF_EVENT_THREAD)
-                wanted = e->more == session;
+            if (e->code == PERF_EVENT_THREAD) {
+                wanted = !session || e->more == session;
+                if (open)
+                    *open =
+                        (perfi_headless){open->from_ns, e->more, e->time_ns};
+                open = NULL;
+            }
             if (!wanted)
                 continue;
             if (e->time_ns < first_ns)
@@ -374,7 +404,7 @@ perfi_timeline_read(perfi_timeline *to, perfi_region *region,
         }
     }
     for (size_t i = 0; i < to->headless.count; i++)
-        to->is_cut |= !session || to->headless.item[i] >= first_ns;
+        to->is_cut |= may_have_lost(&to->headless.item[i], session, first_ns);
     if (to->main == PERFI_NONE && to->actors.count) {
         to->main = 0; /* the first ring is the first thread's */
         to->actors.item[0].kind = PERF_ACTOR_MAIN;

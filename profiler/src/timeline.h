@@ -78,6 +78,12 @@ typedef struct perfi_memory {
     uint32_t span;
 } perfi_memory;
 
+/** A ring whose beginning is lost. */
+typedef struct perfi_headless {
+    uint64_t from_ns;           /* of the first event that is left */
+    uint64_t session, begin_ns; /* the first to begin after it; UINT64_MAX */
+} perfi_headless;
+
 typedef struct perfi_timeline {
     perfi_region *region;
     uint64_t start_ns; /* of time 0 */
@@ -92,8 +98,8 @@ typedef struct perfi_timeline {
     perfi_list(perfi_resource) resources;
     perfi_list(perfi_thread_line) threads;
     perfi_list(perfi_memory) memory;
-    perfi_list(uint64_t) headless; /* when rings begin whose begin is lost */
-    bool is_cut;                   /* such a ring lost events of this session */
+    perfi_list(perfi_headless) headless;
+    bool is_cut;   /* such a ring lost events of this session */
     uint32_t main; /* the actor whose end is the program's end */
 } perfi_timeline;
 

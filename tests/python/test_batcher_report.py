@@ -62,15 +62,15 @@ def test_a_batcher_in_the_report(name: str) -> None:
 
 def test_a_batcher_in_the_table() -> None:
     """One row, and why batches went; nothing is there twice."""
-    write("with blanks. and dots")
+    write("a batcher with blanks. and dots")
     text = render_text(libperf.report(), 200)
-    (row, said) = [line for line in text.splitlines() if "with blanks. and dots" in line]
-    cells = row.split("with blanks. and dots")[1].split("  ")
+    (row, said) = [line for line in text.splitlines() if "a batcher with blanks. and dots" in line]
+    cells = row.split("a batcher with blanks. and dots")[1].split("  ")
     assert [cell.strip() for cell in cells if cell.strip()] == [
         *("96", "8", "12.0", "2.00 ms", "2.00 ms", "30.0 ms", "30.0 ms", "20.0 ms + 1.00 ms·n", "10", "5")
     ]
     assert "went full 3, idle 5; gave up shed 7, rejected 3, cancelled 4; 6 batches were refused" in said
-    assert "batcher.with" not in text
+    assert "batcher.a batcher with" not in text
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 100, 200])

@@ -64,16 +64,16 @@ def test_a_cache_in_the_report(name: str) -> None:
 
 def test_a_cache_in_the_table() -> None:
     """One row a tier, in the order they are asked; nothing is there twice."""
-    write("with blanks. and dots")
+    write("a cache with blanks. and dots")
     text = render_text(libperf.report(), 200)
-    rows = [line.split() for line in text.splitlines() if "with blanks. and dots" in line]
+    rows = [line.split() for line in text.splitlines() if "a cache with blanks. and dots" in line]
     (memory,) = [row for row in rows if "memory" in row]
     (redis,) = [row for row in rows if "redis" in row]
     assert rows.index(memory) < rows.index(redis)
     after = memory[memory.index("memory") + 1 :]
     assert after == ["10", "11", "48", "%", "–", "–", "–", "1,234", "3.00", "MiB", "12", "13"]
     assert redis[redis.index("redis") + 1 :][:6] == ["3", "1", "75", "%", "2.00", "ms"]
-    assert "cache.with" not in text
+    assert "cache.a cache with" not in text
     assert "100 computed, 102 waited for another's, 103 stale answers, 104 refreshed early" in text
 
 

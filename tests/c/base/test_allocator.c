@@ -25,7 +25,7 @@ check_memory_of(const perf_allocator *a)
         ck_assert_ptr_nonnull(block[i]);
         ck_assert_uint_eq((uintptr_t)block[i] % 16, 0);
         for (size_t k = 0; k < size_of(i); k++)
-            ck_assert_uint_eq(block[i][k], 0);
+            PT_ASSERT(block[i][k] == 0);
         memset(block[i], 0xAB, size_of(i)); /* the next must be zero again */
     }
     for (unsigned i = 0; i < BLOCKS; i += 2)
@@ -33,7 +33,7 @@ check_memory_of(const perf_allocator *a)
     for (unsigned i = 0; i < BLOCKS; i += 2) {
         block[i] = a->alloc(size_of(i), a->ctx);
         for (size_t k = 0; k < size_of(i); k++)
-            ck_assert_uint_eq(block[i][k], 0);
+            PT_ASSERT(block[i][k] == 0);
     }
     for (unsigned i = 0; i < BLOCKS; i++)
         a->free(block[i], size_of(i), a->ctx);
@@ -135,7 +135,7 @@ take_and_free(unsigned index, void *ctx)
         arena->free(held[k], size[k], arena->ctx);
         size[k] = pt_below(&random, 500);
         held[k] = arena->alloc(size[k], arena->ctx);
-        ck_assert_ptr_nonnull(held[k]);
+        PT_ASSERT(held[k]);
     }
     for (int k = 0; k < 16; k++)
         arena->free(held[k], size[k], arena->ctx);

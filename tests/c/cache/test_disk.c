@@ -5,23 +5,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 static char path[PT_PATH + 16];
-
-static perf_disk *
-fresh(uint64_t max_bytes)
-{
-    kit_path(path);
-    return kit_open(path, max_bytes);
-}
 
 /* ---- one process ---- */
 
 START_TEST(test_put_is_seen_at_once_after_a_flush_and_after_a_restart)
 {
-    perf_disk *disk = fresh(0);
+    perf_disk *disk = kit_fresh(path, 0);
     ck_assert_uint_eq(kit_get(disk, 1), 0);
     for (uint64_t key = 1; key <= 200; key++)
         ck_assert_int_eq(
@@ -51,7 +42,7 @@ END_TEST
 
 START_TEST(test_newer_value_and_removal_win_wherever_they_are)
 {
-    perf_disk *disk = fresh(0);
+    perf_disk *disk = kit_fresh(path, 0);
     uint8_t digest[16];
     kit_digest(5, digest);
     for (int flushed = 0; flushed < 2; flushed++) {
@@ -75,7 +66,7 @@ END_TEST
 
 START_TEST(test_room_for_the_answer_is_asked_for)
 {
-    perf_disk *disk = fresh(0);
+    perf_disk *disk = kit_fresh(path, 0);
     uint8_t digest[16];
     uint64_t key = 9;
     unsigned char out[8] = "unhurt", big[500];
@@ -99,7 +90,7 @@ END_TEST
 
 START_TEST(test_another_key_of_the_same_digest_is_a_miss)
 {
-    perf_disk *disk = fresh(0);
+    perf_disk *disk = kit_fresh(path, 0);
     uint8_t digest[16];
     uint64_t key = 9, other = 10;
     unsigned char out[500];
@@ -121,7 +112,7 @@ END_TEST
 
 START_TEST(test_what_is_no_entry_is_a_miss)
 {
-    perf_disk *disk = fresh(0);
+    perf_disk *disk = kit_fresh(path, 0);
     uint8_t digest[16];
     unsigned char bytes[1000];
     kit_digest(3, digest);
@@ -146,7 +137,7 @@ END_TEST
 
 START_TEST(test_expired_entries_are_not_given)
 {
-    perf_disk *disk = fresh(0);
+    perf_disk *disk = kit_fresh(path, 0);
     kit_put(disk,
             (kit_entry){.key = 1, .version = 1, .expires_ms = KIT_NOW + 50});
     for (int flushed = 0; flushed < 2; flushed++) {
@@ -161,7 +152,7 @@ END_TEST
 
 START_TEST(test_what_expired_by_the_wall_clock_is_swept_little_by_little)
 {
-    perf_disk *disk = fresh(0);
+    perf_disk *disk = kit_fresh(path, 0);
     for (uint64_t key = 1; key <= 200; key++)
         kit_put(disk, (kit_entry){.key = key,
                                   .version = 1,
@@ -180,7 +171,7 @@ END_TEST
 
 START_TEST(test_invalidated_labels)
 {
-    perf_disk *disk = fresh(0);
+    perf_disk *disk = kit_fresh(path, 0);
     const uint64_t labels[] = {111, 222};
     for (uint64_t key = 1; key <= 4; key++)
         kit_put(disk, (kit_entry){.key = key,
@@ -213,132 +204,12 @@ START_TEST(test_invalidated_labels)
 }
 END_TEST
 
-/* ---- room ---- */
-
-START_TEST(test_the_oldest_go_and_those_that_were_read_stay)
-{
-    enum { MAX = 4 << 20, SIZE = 3000, KEPT = 20 };
-    perf_disk *disk = fresh(MAX);
-    uint64_t key;
-    for (key = 1; key <= 4000; key++) {
-        kit_put(disk, (kit_entry){.key = key, .version = key, .size = SIZE});
-        if (key % 32 == 0)
-            kit_flush(disk);
-        for (uint64_t old = 1; old <= KEPT && key >= KEPT && !(key % 32); old++)
-            PT_ASSERT(kit_get(disk, old) == old);
-        PT_ASSERT(kit_stats(disk).used_bytes <= MAX / 5 * 4);
-    }
-    perf_disk_stats stats = kit_stats(disk);
-    ck_assert_uint_gt(stats.evicted, 3000);
-    ck_assert_uint_eq(stats.refused, 0);
-    ck_assert_uint_eq(stats.entries + stats.evicted, 4000);
-    ck_assert_uint_gt(stats.used_bytes, MAX / 10 * 7);
-    ck_assert_uint_eq(kit_get(disk, 4000), 4000);
-    ck_assert_uint_eq(kit_get(disk, KEPT + 1), 0);
-    struct stat st;
-    char data[PT_PATH + 40];
-    snprintf(data, sizeof data, "%s/data.mdb", path);
-    ck_assert_int_eq(stat(data, &st), 0);
-    ck_assert_int_le(st.st_size, MAX);
-    perf_disk_close_blocking(disk);
-}
-END_TEST
-
-START_TEST(test_values_of_all_sizes_churn_without_losing_room)
-{
-    enum { MAX = 8 << 20 };
-    perf_disk *disk = fresh(MAX);
-    pt_random random = {5};
-    for (uint64_t key = 1; key <= 3000; key++) {
-        kit_entry e = {.key = key,
-                       .version = key,
-                       .size = pt_below(&random, key % 10 ? 3000 : 150000)};
-        PT_ASSERT(kit_put(disk, e) == PERF_OK);
-        if (key % 16 == 0)
-            kit_flush(disk);
-    }
-    perf_disk_stats stats = kit_stats(disk);
-    ck_assert_uint_eq(stats.refused, 0);
-    ck_assert_uint_le(stats.used_bytes, MAX / 5 * 4);
-    perf_disk_close_blocking(disk);
-}
-END_TEST
-
-START_TEST(test_what_is_too_much_is_refused_and_counted)
-{
-    perf_disk_config config;
-    perf_disk *disk;
-    kit_path(path);
-    perf_disk_config_init(&config, sizeof config);
-    config.path = path;
-    config.max_bytes = 1 << 20;
-    config.queue_entries = 3;
-    ck_assert_int_eq(perf_disk_open_blocking(&config, NULL, &disk), PERF_OK);
-    ck_assert_int_eq(
-        kit_put(disk, (kit_entry){.key = 1, .version = 1, .size = 1 << 17}),
-        PERF_ERR_RANGE);
-    uint64_t full = 0, put = 0;
-    for (uint64_t key = 1; key <= 2000; key++) {
-        perf_err err = kit_put(disk, (kit_entry){.key = key, .version = 1});
-        ck_assert(err == PERF_OK || err == PERF_ERR_FULL);
-        full += err == PERF_ERR_FULL;
-        put += err == PERF_OK;
-    }
-    kit_flush(disk);
-    perf_disk_stats stats = kit_stats(disk);
-    ck_assert_uint_eq(stats.refused, full + 1);
-    ck_assert_uint_eq(stats.puts, put);
-    ck_assert_uint_gt(full, 0);
-    perf_disk_close_blocking(disk);
-}
-END_TEST
-
-START_TEST(test_keep_evicts_nothing_and_says_full)
-{
-    perf_disk_config config;
-    perf_disk *disk;
-    uint8_t digest[16];
-    unsigned char *bytes = malloc(KIT_MAX);
-    kit_path(path);
-    perf_disk_config_init(&config, sizeof config);
-    config.path = path;
-    config.max_bytes = 1 << 20;
-    config.keep = 1;
-    ck_assert_int_eq(perf_disk_open_blocking(&config, NULL, &disk), PERF_OK);
-    uint64_t key = 0;
-    perf_err err = PERF_OK;
-    while (!err) {
-        kit_entry e = {.key = ++key, .version = key, .size = 9000};
-        kit_digest(key, digest);
-        size_t size = kit_make(&e, bytes);
-        err = perf_disk_put_blocking(disk, digest, bytes, size, 10000);
-    }
-    ck_assert_int_eq(err, PERF_ERR_FULL);
-    ck_assert_uint_gt(key, 50);
-    perf_disk_close_blocking(disk);
-    ck_assert_int_eq(perf_disk_open_blocking(&config, NULL, &disk), PERF_OK);
-    for (uint64_t i = 1; i < key; i++)
-        PT_ASSERT(kit_get(disk, i) == i);
-    /* one that goes makes room for another */
-    kit_digest(1, digest);
-    perf_disk_delete(disk, digest);
-    kit_flush(disk);
-    kit_entry e = {.key = key, .version = key, .size = 5000};
-    kit_digest(key, digest);
-    size_t size = kit_make(&e, bytes);
-    ck_assert_int_eq(perf_disk_put_blocking(disk, digest, bytes, size, 10000),
-                     PERF_OK);
-    free(bytes);
-    perf_disk_close_blocking(disk);
-}
-END_TEST
-
 /* ---- the rest ---- */
 
 START_TEST(test_every_entry_is_met_once)
 {
     enum { N = 300 };
-    perf_disk *disk = fresh(0);
+    perf_disk *disk = kit_fresh(path, 0);
     unsigned char *bytes = malloc(KIT_MAX), seen[N + 1] = {0};
     uint8_t digest[16] = {0}, small[4];
     for (uint64_t key = 1; key <= N; key++)
@@ -368,7 +239,7 @@ END_TEST
 
 START_TEST(test_dictionaries)
 {
-    perf_disk *disk = fresh(0);
+    perf_disk *disk = kit_fresh(path, 0);
     char out[20] = "";
     ck_assert_int_eq(perf_disk_dictionary(disk, 7, out, sizeof out),
                      PERF_ERR_NOT_FOUND);
@@ -389,7 +260,7 @@ END_TEST
 START_TEST(test_two_opens_in_a_process_are_one)
 {
     char link[PT_PATH + 40];
-    perf_disk *one = fresh(0), *two;
+    perf_disk *one = kit_fresh(path, 0), *two;
     snprintf(link, sizeof link, "%s/../cache/.", path);
     two = kit_open(link, 0);
     kit_put(one, (kit_entry){.key = 1, .version = 3});
@@ -407,7 +278,8 @@ END_TEST
 
 START_TEST(test_another_size_is_taken_when_nobody_else_has_it_open)
 {
-    perf_disk *disk = fresh(1 << 20), *second = kit_open(path, 2 << 20);
+    perf_disk *disk = kit_fresh(path, 1 << 20),
+              *second = kit_open(path, 2 << 20);
     ck_assert_uint_eq(kit_stats(second).max_bytes, 1 << 20);
     kit_put(disk, (kit_entry){.key = 1, .version = 1});
     perf_disk_stop_blocking(disk); /* its word may still be looked at */
@@ -426,164 +298,6 @@ START_TEST(test_another_size_is_taken_when_nobody_else_has_it_open)
 }
 END_TEST
 
-START_TEST(test_wrong_arguments)
-{
-    perf_disk_config config;
-    perf_disk *disk = (void *)1;
-    char why[PERF_DISK_WHY_BYTES] = "!";
-    uint64_t key = 1, token;
-    uint8_t d[16] = {0};
-    char out[8];
-    memset(&config, 1, sizeof config);
-    perf_disk_config_init(&config, sizeof config - 1); /* does nothing */
-    ck_assert_uint_eq(config.keep, 0x01010101);
-    perf_disk_config_init(NULL, sizeof config);
-    perf_disk_config_init(&config, sizeof config);
-    ck_assert_int_eq(perf_disk_open_blocking(&config, why, NULL),
-                     PERF_ERR_INVALID);
-    ck_assert_str_eq(why, "");
-    ck_assert_int_eq(perf_disk_open_blocking(NULL, why, &disk),
-                     PERF_ERR_INVALID);
-    ck_assert_ptr_null(disk);
-    ck_assert_int_eq(perf_disk_open_blocking(&config, why, &disk),
-                     PERF_ERR_INVALID); /* no path */
-    kit_path(path);
-    config.path = path;
-    config.version++;
-    ck_assert_int_eq(perf_disk_open_blocking(&config, why, &disk),
-                     PERF_ERR_VERSION);
-    config.version--;
-    const perf_disk_config good = config;
-    config.max_bytes = (1 << 20) - 1;
-    ck_assert_int_eq(perf_disk_open_blocking(&config, why, &disk),
-                     PERF_ERR_RANGE);
-    config.max_bytes = (UINT64_C(1) << 40) + 1;
-    ck_assert_int_eq(perf_disk_open_blocking(&config, why, &disk),
-                     PERF_ERR_RANGE);
-    config = good;
-    config.queue_entries = 0;
-    ck_assert_int_eq(perf_disk_open_blocking(&config, why, &disk),
-                     PERF_ERR_RANGE);
-    config = good;
-    config.keep = 2;
-    ck_assert_int_eq(perf_disk_open_blocking(&config, why, &disk),
-                     PERF_ERR_RANGE);
-    config = good;
-    config.path = "/nowhere/at/all";
-    ck_assert_int_eq(perf_disk_open_blocking(&config, why, &disk),
-                     PERF_ERR_NOT_FOUND);
-    ck_assert_ptr_nonnull(strstr(why, "/nowhere/at/all"));
-
-    disk = kit_open(path, 0);
-    ck_assert_int_eq(perf_disk_get(NULL, d, &key, 8, out, 8), PERF_ERR_CLOSED);
-    ck_assert_int_eq(perf_disk_get(disk, NULL, &key, 8, out, 8),
-                     PERF_ERR_INVALID);
-    ck_assert_int_eq(perf_disk_get(disk, d, NULL, 8, out, 8), PERF_ERR_INVALID);
-    ck_assert_int_eq(perf_disk_get(disk, d, &key, 0, out, 8), PERF_ERR_INVALID);
-    ck_assert_int_eq(perf_disk_get(disk, d, &key, 8, NULL, 8),
-                     PERF_ERR_INVALID);
-    ck_assert_int_eq(perf_disk_put(disk, d, out, 0), PERF_ERR_INVALID);
-    ck_assert_int_eq(perf_disk_put(disk, NULL, out, 8), PERF_ERR_INVALID);
-    ck_assert_int_eq(perf_disk_put(disk, d, NULL, 8), PERF_ERR_INVALID);
-    ck_assert_int_eq(perf_disk_put_blocking(disk, d, NULL, 8, 1),
-                     PERF_ERR_INVALID);
-    ck_assert_int_eq(perf_disk_delete(disk, NULL), PERF_ERR_INVALID);
-    ck_assert_int_eq(perf_disk_flush_blocking(NULL, 1), PERF_ERR_INVALID);
-    ck_assert_int_eq(perf_disk_next_blocking(disk, NULL, out, 8, 1),
-                     PERF_ERR_INVALID);
-    ck_assert_int_eq(perf_disk_invalidate_blocking(disk, NULL, 1, 1),
-                     PERF_ERR_INVALID);
-    ck_assert_int_eq(perf_disk_invalidate_blocking(disk, NULL, 0, 1), PERF_OK);
-    ck_assert_int_eq(perf_disk_changes(disk, NULL, d, 1), PERF_ERR_INVALID);
-    ck_assert_int_eq(perf_disk_lease_blocking(disk, d, 1, 1, 1, NULL),
-                     PERF_ERR_INVALID);
-    ck_assert_int_eq(perf_disk_lease_blocking(disk, NULL, 1, 1, 1, &token),
-                     PERF_ERR_INVALID);
-    ck_assert_int_eq(perf_disk_release(disk, d, 0), PERF_ERR_INVALID);
-    ck_assert_int_eq(perf_disk_put_dictionary_blocking(disk, 1, NULL, 1, 1),
-                     PERF_ERR_INVALID);
-    ck_assert_int_eq(perf_disk_dictionary(disk, 1, NULL, 1), PERF_ERR_INVALID);
-    ck_assert_int_eq(perf_disk_stats_now(disk, NULL), PERF_ERR_INVALID);
-    ck_assert_int_eq(perf_disk_reopen_blocking(NULL), PERF_ERR_INVALID);
-    ck_assert_int_eq(perf_disk_reopen_blocking(disk), PERF_OK);
-    perf_disk_stop_blocking(NULL);
-    perf_disk_close_blocking(NULL);
-    perf_disk_close_blocking(disk);
-}
-END_TEST
-
-START_TEST(test_stopped_disk_answers_closed)
-{
-    perf_disk *disk = fresh(0);
-    perf_disk_stats stats;
-    uint64_t token;
-    uint8_t d[16] = {0};
-    perf_disk_cursor cursor = {0};
-    kit_put(disk, (kit_entry){.key = 1, .version = 1});
-    const uint64_t *word = perf_disk_change_word(disk);
-    perf_disk_stop_blocking(disk);
-    perf_disk_stop_blocking(disk);
-    ck_assert_int_eq(kit_put(disk, (kit_entry){.key = 1, .version = 1}),
-                     PERF_ERR_CLOSED);
-    ck_assert_int_eq(perf_disk_get(disk, d, "k", 1, NULL, 0), PERF_ERR_CLOSED);
-    ck_assert_int_eq(perf_disk_delete(disk, d), PERF_ERR_CLOSED);
-    ck_assert_int_eq(perf_disk_put_blocking(disk, d, "k", 1, 1),
-                     PERF_ERR_CLOSED);
-    ck_assert_int_eq(perf_disk_flush_blocking(disk, 1), PERF_ERR_CLOSED);
-    ck_assert_int_eq(perf_disk_next_blocking(disk, d, NULL, 0, 1),
-                     PERF_ERR_CLOSED);
-    ck_assert_int_eq(perf_disk_invalidate_blocking(disk, &token, 0, 1),
-                     PERF_ERR_CLOSED);
-    ck_assert_int_eq(perf_disk_changes(disk, &cursor, NULL, 0),
-                     PERF_ERR_CLOSED);
-    ck_assert_int_eq(perf_disk_lease_blocking(disk, d, 1, 1, 1, &token),
-                     PERF_ERR_CLOSED);
-    ck_assert_int_eq(perf_disk_release(disk, d, 1), PERF_ERR_CLOSED);
-    ck_assert_int_eq(perf_disk_put_dictionary_blocking(disk, 1, "k", 1, 1),
-                     PERF_ERR_CLOSED);
-    ck_assert_int_eq(perf_disk_dictionary(disk, 1, NULL, 0), PERF_ERR_CLOSED);
-    ck_assert_int_eq(perf_disk_stats_now(disk, &stats), PERF_ERR_CLOSED);
-    ck_assert_int_eq(perf_disk_reopen_blocking(disk), PERF_ERR_CLOSED);
-    ck_assert_ptr_null(perf_disk_change_word(disk));
-    ck_assert_uint_eq(perf_disk_label_ms(disk, 1), 0);
-    ck_assert(*word + 1 > 0); /* may still be read */
-    perf_disk_close_blocking(disk);
-}
-END_TEST
-
-START_TEST(test_no_memory_at_any_allocation)
-{
-    perf_disk_config config;
-    perf_disk_config_init(&config, sizeof config);
-    config.path = path;
-    config.max_bytes = 1 << 20;
-    uint64_t allowed = 0;
-    bool whole = false;
-    for (; !whole; allowed++) {
-        pt_alloc a;
-        perf_disk *disk;
-        kit_path(path);
-        pt_alloc_init(&a, allowed);
-        config.allocator = &a.face;
-        perf_err err = perf_disk_open_blocking(&config, NULL, &disk);
-        ck_assert(err == PERF_OK || err == PERF_ERR_NOMEM);
-        if (!err) {
-            err = kit_put(disk, (kit_entry){.key = 1, .version = 1});
-            ck_assert(err == PERF_OK || err == PERF_ERR_NOMEM);
-            bool put = !err;
-            err = perf_disk_flush_blocking(disk, 60000);
-            ck_assert(err == PERF_OK || err == PERF_ERR_NOMEM);
-            ck_assert_uint_eq(kit_get(disk, 1), put);
-            whole = put && !err;
-            perf_disk_close_blocking(disk);
-        }
-        ck_assert_uint_eq(a.live, 0);
-        ck_assert(!a.wrong_size);
-    }
-    ck_assert_uint_gt(allowed, 3);
-}
-END_TEST
-
 int
 main(void)
 {
@@ -598,17 +312,10 @@ main(void)
     tcase_add_test(
         tests, test_what_expired_by_the_wall_clock_is_swept_little_by_little);
     tcase_add_test(tests, test_invalidated_labels);
-    tcase_add_test(tests, test_the_oldest_go_and_those_that_were_read_stay);
-    tcase_add_test(tests, test_values_of_all_sizes_churn_without_losing_room);
-    tcase_add_test(tests, test_what_is_too_much_is_refused_and_counted);
-    tcase_add_test(tests, test_keep_evicts_nothing_and_says_full);
     tcase_add_test(tests, test_every_entry_is_met_once);
     tcase_add_test(tests, test_dictionaries);
     tcase_add_test(tests, test_two_opens_in_a_process_are_one);
     tcase_add_test(tests,
                    test_another_size_is_taken_when_nobody_else_has_it_open);
-    tcase_add_test(tests, test_wrong_arguments);
-    tcase_add_test(tests, test_stopped_disk_answers_closed);
-    tcase_add_test(tests, test_no_memory_at_any_allocation);
     return pt_end();
 }

@@ -37,6 +37,13 @@ kit_open(const char *path, uint64_t max_bytes)
     return disk;
 }
 
+perf_disk *
+kit_fresh(char path[PT_PATH + 16], uint64_t max_bytes)
+{
+    kit_path(path);
+    return kit_open(path, max_bytes);
+}
+
 void
 kit_digest(uint64_t key, uint8_t digest[16])
 {

@@ -32,6 +32,7 @@ typedef struct kit_entry {
  *  @param max_bytes  0: default */
 void kit_path(char path[PT_PATH + 16]);
 perf_disk *kit_open(const char *path, uint64_t max_bytes);
+perf_disk *kit_fresh(char path[PT_PATH + 16], uint64_t max_bytes); /* both */
 perf_err kit_try(const char *path, uint64_t max_bytes, char *why,
                  perf_disk **out);
 

@@ -273,8 +273,10 @@ START_TEST(test_filter_follows_what_is_evicted)
     }
     perf_disk_stats stats = kit_stats(disk);
     ck_assert_uint_gt(stats.rebuilds, 2);
+    uint64_t missing = 0; /* but those for which a commit had no room */
     for (uint64_t key = 12000; key > 12000 - stats.entries; key--)
-        PT_ASSERT(kit_get(disk, key) == 1);
+        missing += kit_get(disk, key) != 1;
+    ck_assert_uint_le(missing, kit_stats(disk).refused);
     uint64_t before = kit_stats(disk).filtered;
     for (uint64_t key = 20000; key < 21000; key++)
         PT_ASSERT(!kit_get(disk, key));

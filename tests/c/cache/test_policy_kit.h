@@ -46,7 +46,7 @@ static inline int32_t
 insert(perf_policy *policy, uint64_t number)
 {
     int32_t slot = insert_entry(policy, number, 1, 0, 0, 0);
-    ck_assert_int_ge(slot, 0);
+    PT_ASSERT(slot >= 0);
     return slot;
 }
 

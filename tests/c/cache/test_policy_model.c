@@ -179,13 +179,12 @@ START_TEST(test_every_allocation_may_fail)
             perf_policy_stats before = stats_of(policy);
             int32_t slot = insert_entry(policy, i, 1, 0, ends, i);
             refused += slot < 0;
-            ck_assert_uint_eq(stats_of(policy).entries,
-                              before.entries + (slot >= 0));
+            PT_ASSERT(stats_of(policy).entries == before.entries + (slot >= 0));
             evict(policy);
             perf_policy_entry entry = {.weight = 1, .expires_ns = 2 * i};
             err = slot < 0 ? PERF_OK
                            : perf_policy_replace_at(policy, slot, &entry, i);
-            ck_assert(err == PERF_OK || err == PERF_ERR_NOMEM ||
+            PT_ASSERT(err == PERF_OK || err == PERF_ERR_NOMEM ||
                       err == PERF_ERR_NOT_FOUND); /* it was the victim */
         }
         if (policy) {

@@ -2,6 +2,8 @@
  * lost beginnings, CPU times that were not read, several threads. */
 #include "pt_profile.h"
 
+#include "segment/layout.h"
+
 #include <stdlib.h>
 
 /* ---- who ran ---- */
@@ -374,6 +376,74 @@ START_TEST(test_a_session_is_apart_from_others)
 }
 END_TEST
 
+static void
+begin_another(unsigned index, void *ctx)
+{
+    (void)ctx;
+    (void)index;
+    pt_thread();
+}
+
+/* As many as write a ring over, and one at a later time. */
+static void
+write_laps(uint32_t ring)
+{
+    for (size_t i = 0; i < 2 * ring / sizeof(perfi_event); i++)
+        pt_say(LABEL);
+    pt_at(5);
+    pt_say(LABEL);
+}
+
+/* Virtual time begins anew with each session: what was lost of an earlier one
+ * may be later by the clock. */
+START_TEST(test_what_an_earlier_session_lost_does_not_cut_a_later_one)
+{
+    enum { RING = 3 * PERFI_CHUNK };
+    pt_profile p;
+    pt_start(0, RING);
+    pt_session(7);
+    pt_main();
+    pt_at(3);
+    write_laps(RING);
+    for (uint64_t session = 8; session <= 9; session++) {
+        pt_session(session);
+        pt_main();
+        pt_say(LABEL);
+        pt_profile_session(&p, session);
+        ck_assert_uint_eq(p.line.headless.count, 1);
+        ck_assert(!p.line.is_cut);
+        pt_profile_free(&p);
+    }
+}
+END_TEST
+
+START_TEST(test_a_session_that_lost_events_is_cut)
+{
+    enum { RING = 3 * PERFI_CHUNK };
+    pt_profile p;
+    pt_start(0, RING);
+    pt_session(7);
+    pt_main();
+    pt_parallel(1, begin_another, NULL); /* a ring that is whole */
+    write_laps(RING);
+    for (uint64_t session = 7; session <= 8; session++) {
+        pt_profile_session(&p, 7); /* with another behind it, too */
+        ck_assert_uint_eq(p.line.headless.count, 1);
+        ck_assert(p.line.is_cut);
+        pt_profile_free(&p);
+        pt_session(8);
+        pt_main();
+    }
+    /* one more thread of a session in a ring that lost the first one's */
+    pt_at(5);
+    write_laps(RING);
+    pt_thread();
+    pt_profile_session(&p, 8);
+    ck_assert(p.line.is_cut);
+    pt_profile_free(&p);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -394,5 +464,8 @@ main(void)
     tcase_add_test(tests, test_threads_without_a_beginning_are_apart);
     tcase_add_test(tests, test_a_lost_run_leaves_its_events_to_the_thread);
     tcase_add_test(tests, test_a_session_is_apart_from_others);
+    tcase_add_test(tests,
+                   test_what_an_earlier_session_lost_does_not_cut_a_later_one);
+    tcase_add_test(tests, test_a_session_that_lost_events_is_cut);
     return pt_end();
 }
