@@ -175,15 +175,26 @@ def instruction_rows() -> Rows:
     counted = loaded("instructions")
     if not counted:
         return []
-    return [
-        [name, f"{value:.1f}", str(counted["bounds"].get(name, "-"))] for name, value in counted["instructions"].items()
-    ]
+    found = counted["instructions"]
+    rows = []
+    for name, value in found.items():
+        if not name.endswith(NOT_ACCELERATED):
+            without = found.get(name + NOT_ACCELERATED)
+            slower = f"{without:.1f}, {without / value:.2f}x" if without else ""
+            rows.append([name, f"{value:.1f}", str(counted["bounds"].get(name, "-")), slower])
+    return rows
 
 
 IN_PYTHON = ", in Python"  # what speed_cost.py calls a form without the accelerator
 SPEED_HEAD = ["what", "ns", "in Python, ns", "times", "instructions", "in Python", "times"]
 SPEED_AFTER = """\
 What tracing adds to the bare form; "in Python" is the same program with `LIBPERF_SPEED=0`.
+
+"""
+NOT_ACCELERATED = ", not accelerated"  # as instructions.py calls it
+INSTRUCTIONS_HEAD = ["operation", "counted", "bound (+ 5 %)", "without the accelerator"]
+LOOP_AFTER = """\
+With the loop around them (`bench/cases/loop.c`, `bench/loop.py`).
 
 """
 LEAST_SLOWED = 10  # %: below that a ratio between two profilers is noise
@@ -298,7 +309,5 @@ def sections(lines: Lines) -> list[Section]:
         Section("Memory of the cache", ["what", "median"], plain_rows("cache-memory"), "cache-memory"),
         Section("What the accelerator takes out", SPEED_HEAD, speed_rows(), "speed", SPEED_AFTER),
         Section("Python, added per call", ["what", "median", "times @libperf.trace"], traced_rows(), "trace"),
-        Section(
-            "Instructions per operation", ["operation", "counted", "bound (+ 5 %)"], instruction_rows(), "instructions"
-        ),
+        Section("Instructions per operation", INSTRUCTIONS_HEAD, instruction_rows(), "instructions", LOOP_AFTER),
     ]
