@@ -61,7 +61,7 @@ score: setup    ## agents whose bottleneck is known: how many libperf names, how
 	$(PYTHON) tests/scenarios/agents/measure.py score
 
 bench: setup    ## C benchmarks
-	cmake --preset release >/dev/null && cmake --build --preset release >/dev/null && build/release/bench/perf-bench
+	cmake --preset release >/dev/null && cmake --build --preset release --target perf-bench >/dev/null && build/release/bench/perf-bench
 
 peers: setup
 	@sh tools/peers.sh
