@@ -61,17 +61,14 @@ score: setup    ## agents whose bottleneck is known: how many libperf names, how
 	$(PYTHON) tests/scenarios/agents/measure.py score
 
 bench: setup    ## C benchmarks
-	cmake --preset release >/dev/null && cmake --build --preset release >/dev/null && build/release/bench/perf-bench
+	cmake --preset release >/dev/null && cmake --build --preset release --target perf-bench >/dev/null && build/release/bench/perf-bench
 
 peers: setup
-	cat bench/peers/requirements*.txt | cmp -s - .venv-peers/.requirements || { rm -rf .venv-peers; python3 -m venv .venv-peers && \
-	    .venv-peers/bin/pip -q --disable-pip-version-check install -r bench/peers/requirements.txt pytest . && \
-	    .venv-peers/bin/pip -q --disable-pip-version-check install --no-deps -r bench/peers/requirements-no-deps.txt && \
-	    cat bench/peers/requirements*.txt >.venv-peers/.requirements; }
-	.venv-peers/bin/pip -q --disable-pip-version-check install --no-deps --force-reinstall .
+	@sh tools/peers.sh
 
-bench-peers: peers ## Python side by side with other libraries, in a venv of their own: traced and cached calls, disk, Redis, batches, scrapes, memory, profilers
-	for script in trace cache disk redis batch scrape memory profile; do .venv-peers/bin/python bench/peers/$${script}_cost.py || exit 1; done
+bench-peers: peers ## Python side by side with other libraries, in a venv of their own: traced and cached calls, disk, Redis, batches, scrapes, memory, OTLP, profilers
+	for script in trace cache disk redis batch scrape memory otlp; do .venv-peers/bin/python bench/peers/$${script}_cost.py || exit 1; done
+	$$(ls -d .venv-peers-new .venv-peers 2>/dev/null | tail -1)/bin/python bench/peers/profile_cost.py
 	.venv-peers/bin/python bench/peers/batch_faults.py
 
 results: peers  ## rewrite bench/RESULTS.md from fresh measurements; LIBPERF_TRACES= and LIBPERF_LLM_CALLS= name what to play

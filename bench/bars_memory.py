@@ -16,7 +16,7 @@ def row(prefix: str) -> str:
 
 
 def beside(lines: Lines) -> str:
-    names = ("tracemalloc(1)", "tracemalloc(10)", "memray")
+    names = ("tracemalloc(1)", "tracemalloc(10)", "memray", "memray(objects)")
     found = [f"{name} {over_plain(lines[row(name)]):.1f}x" for name in names if row(name) in lines]
     return "; " + ", ".join(found) if found else ""
 

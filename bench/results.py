@@ -68,7 +68,8 @@ def run(name: str, build: str) -> bool:
 
 
 def build_release() -> None:
-    for command in (["cmake", "--preset", "release"], ["cmake", "--build", "--preset", "release"]):
+    build = ["cmake", "--build", "--preset", "release", "--target", "perf-benches"]
+    for command in (["cmake", "--preset", "release"], build):
         log = subprocess.run(
             command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
         )

@@ -51,8 +51,27 @@ def share_rows(part: str) -> Rows:
 
 
 def speed_rows() -> Rows:
-    """Time, and instructions where they were counted."""
-    return [*peer_rows("speed"), *peer_rows("speed-instructions")]
+    """A form a row: time with the accelerator and without, and instructions where they were counted."""
+    timed = {line["name"]: line for line in lines_of("speed")}
+    counted = {line["name"].replace("/instructions", ""): line for line in lines_of("speed-instructions")}
+    rows = []
+    for name in dict.fromkeys([*timed, *counted]):
+        if name.endswith(IN_PYTHON):
+            continue
+        what = (timed.get(name) or counted[name])["what"].partition(":")[0]
+        rows.append([what, *on_and_off(timed, name), *on_and_off(counted, name)])
+    return rows
+
+
+def on_and_off(lines: Lines, name: str) -> list[str]:
+    """With the accelerator, without, and how many times as much that is."""
+    on, off = lines.get(name), lines.get(name + IN_PYTHON)
+    if not (on and off):
+        return ["-", "-", "-"]
+    times = str(off["over_libperf"])
+    if not on["unit"]:
+        return [f"{on['median']:.0f}", f"{off['median']:.0f}", times]
+    return [f"{line['median']:.0f} +- {line['mad']:.0f}" for line in (on, off)] + [times]
 
 
 def traced_rows() -> Rows:
@@ -63,6 +82,35 @@ def traced_rows() -> Rows:
 def peer_rows(part: str) -> Rows:
     """Beside libperf's figure in the same run."""
     return [[line["what"], middle(line), str(line.get("over_libperf", ""))] for line in lines_of(part)]
+
+
+def scrape_rows() -> Rows:
+    """Beside libperf's figure with an example for each bucket, and without any, which is what the others do."""
+    return [
+        [line["what"], middle(line), *(str(line[key]) for key in ("over_libperf", "over_plain"))]
+        for line in lines_of("scrape")
+    ]
+
+
+def profile_rows() -> Rows:
+    """Beside cProfile in the same rounds; no ratio where cProfile itself adds next to nothing."""
+    lines = lines_of("profile")
+    slowed = {
+        program_of(line) for line in lines if line["name"].endswith("/cProfile") and line["median"] > LEAST_SLOWED
+    }
+    return [
+        [line["what"], middle(line), str(line.get("over_cprofile", "")) if program_of(line) in slowed else ""]
+        for line in lines
+    ]
+
+
+def program_of(line: Line) -> str:
+    return str(line["name"].split("/")[1])
+
+
+def profile_after() -> str:
+    where = {str(line["compiler"]) for line in lines_of("profile")}
+    return PROFILE_AFTER + f"{', '.join(sorted(where))}.\n\n" if where else ""
 
 
 def memory_rows() -> Rows:
@@ -127,12 +175,35 @@ def instruction_rows() -> Rows:
     counted = loaded("instructions")
     if not counted:
         return []
-    return [
-        [name, f"{value:.1f}", str(counted["bounds"].get(name, "-"))] for name, value in counted["instructions"].items()
-    ]
+    found = counted["instructions"]
+    rows = []
+    for name, value in found.items():
+        if not name.endswith(NOT_ACCELERATED):
+            without = found.get(name + NOT_ACCELERATED)
+            slower = f"{without:.1f}, {without / value:.2f}x" if without else ""
+            rows.append([name, f"{value:.1f}", str(counted["bounds"].get(name, "-")), slower])
+    return rows
 
 
+IN_PYTHON = ", in Python"  # what speed_cost.py calls a form without the accelerator
+SPEED_HEAD = ["what", "ns", "in Python, ns", "times", "instructions", "in Python", "times"]
+SPEED_AFTER = """\
+What tracing adds to the bare form; "in Python" is the same program with `LIBPERF_SPEED=0`.
+
+"""
+NOT_ACCELERATED = ", not accelerated"  # as instructions.py calls it
+INSTRUCTIONS_HEAD = ["operation", "counted", "bound (+ 5 %)", "without the accelerator"]
+LOOP_AFTER = """\
+With the loop around them (`bench/cases/loop.c`, `bench/loop.py`).
+
+"""
+LEAST_SLOWED = 10  # %: below that a ratio between two profilers is noise
+PROFILE_AFTER = """\
+What a profiler adds, as a share of the program's own time. cProfile, yappi and `@libperf.profile` count each call; pyinstrument
+and libperf's sampler look at the stack 1,000 times a second (before Python 3.13 libperf's does so 100 times). Measured on
+"""
 BATCH_HEAD = ["what", "median", "times libperf", "CPU, times 30 lines", "CPU, ns", "batch"]
+SCRAPE_HEAD = ["what", "median", "times libperf", "times libperf without examples"]
 FAULTS_HEAD = ["what goes wrong", "libperf", "batched", "async-batcher", "aiodataloader"]
 FAULTS_AFTER = """\
 Bold: not what its caller can live with. `batched` has no way to close its asyncio processor, the other two have no threads.
@@ -181,11 +252,15 @@ def sections(lines: Lines) -> list[Section]:
         Section("Bottlenecks", ["what", "bar", "measured", "verdict"], bottleneck_rows(), "agents", FIRST_CONTACT),
         Section("Profiling mode", ["what", "median"], plain_rows("profiling"), "profiling"),
         Section("libperf top", ["what", "median"], share_rows("top"), "top"),
+        Section("Profilers", ["what", "median", "times cProfile"], profile_rows(), "profile", profile_after()),
         Section("Counting allocations", ["what", "median", "times plain"], memory_rows(), "memory"),
         Section("Cached calls from Python, with the loop around them", beside, peer_rows("cached-call"), "cached-call"),
         Section("Cache on disk, from Python", beside, peer_rows("disk"), "disk"),
         Section("Cache in Redis: CPU time a get, 64 at once", beside, peer_rows("redis"), "redis"),
-        Section("Metrics of many processes: one scrape", beside, peer_rows("scrape"), "scrape"),
+        Section("Metrics of many processes: one scrape", SCRAPE_HEAD, scrape_rows(), "scrape"),
+        Section(
+            "OTLP, protobuf: a span of a thousand in a request, 4 attributes each", beside, peer_rows("otlp"), "otlp"
+        ),
         Section(
             "Batches in virtual time: mean / P95 of latency, 20 + n ms a batch of at most 32",
             simulated.latency_head(),
@@ -232,9 +307,7 @@ def sections(lines: Lines) -> list[Section]:
         ),
         Section("C cases", ["case", "least ns", "median ns", "compared", "scales"], c_rows(lines), "c"),
         Section("Memory of the cache", ["what", "median"], plain_rows("cache-memory"), "cache-memory"),
-        Section("What the accelerator takes out", ["what", "median", "times with it"], speed_rows(), "speed"),
+        Section("What the accelerator takes out", SPEED_HEAD, speed_rows(), "speed", SPEED_AFTER),
         Section("Python, added per call", ["what", "median", "times @libperf.trace"], traced_rows(), "trace"),
-        Section(
-            "Instructions per operation", ["operation", "counted", "bound (+ 5 %)"], instruction_rows(), "instructions"
-        ),
+        Section("Instructions per operation", INSTRUCTIONS_HEAD, instruction_rows(), "instructions", LOOP_AFTER),
     ]

@@ -11,7 +11,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import packages_distributions, version
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -80,6 +79,8 @@ def environment() -> dict[str, Any]:
 
 def _peers() -> dict[str, str]:
     """The versions of those in requirements.txt that this process has loaded."""
+    from importlib.metadata import packages_distributions, version  # here: as much as all else that a process loads
+
     lines = (ROOT / "bench/peers/requirements.txt").read_text().splitlines()
     wanted = {line.partition(">=")[0] for line in lines if not line.startswith("#")}
     loaded = {name.partition(".")[0] for name in sys.modules}

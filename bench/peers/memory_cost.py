@@ -7,7 +7,7 @@ The program makes objects of JSON and JSON of objects: nearly all it does is all
     libperf       with a sample every 512 KiB, as it is by default
     in spans      the same, each round trip in a span of its own, against spans that nobody counts
     tracemalloc   with 1 and 10 frames
-    memray        into a file
+    memray        into a file: what Python asks of malloc, in blocks for many objects; then each object, as libperf counts
 
 With --instructions, those of libperf's forms are counted instead (valgrind, minutes), which other work on the machine does
 not change.
@@ -69,10 +69,13 @@ def traced(frames: int) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def memray() -> Iterator[None]:
+def memray(objects: bool) -> Iterator[None]:
     import memray
 
-    with tempfile.TemporaryDirectory() as folder, memray.Tracker(Path(folder, "out.bin")):
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        memray.Tracker(Path(folder, "out.bin"), trace_python_allocators=objects),
+    ):
         yield
 
 
@@ -85,12 +88,13 @@ FORMS: dict[str, tuple[str, Form, Callable[[], None], str]] = {
     "libperf in spans": ("spans, libperf", memory.counting, in_span, "spans"),
     "tracemalloc(1)": ("tracemalloc, 1 frame", functools.partial(traced, 1), round_trip, "plain"),
     "tracemalloc(10)": ("tracemalloc, 10 frames", functools.partial(traced, 10), round_trip, "plain"),
-    "memray": ("memray", memray, round_trip, "plain"),
+    "memray": ("memray", functools.partial(memray, False), round_trip, "plain"),
+    "memray(objects)": ("memray, each object", functools.partial(memray, True), round_trip, "plain"),
 }
 
 
 def forms() -> list[str]:
-    return [name for name in FORMS if name != "memray" or importlib.util.find_spec("memray")]
+    return [name for name in FORMS if not name.startswith("memray") or importlib.util.find_spec("memray")]
 
 
 def run(name: str, times: int) -> int:

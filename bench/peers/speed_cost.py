@@ -14,6 +14,7 @@ import json
 import os
 import re
 import shutil
+import statistics
 import subprocess
 import sys
 from collections.abc import AsyncGenerator, Callable, Generator
@@ -196,8 +197,8 @@ def rows_of(found: dict[str, list[float]], prefix: str, unit: str) -> list[Row]:
         for way in WAYS:
             row = Row(f"{prefix}/{form}{way}", f"{what}{way}: {unit or 'instructions'} added", unit, found[form + way])
             if way:
-                faster = found[form]
-                row.more["over_libperf"] = round(row.median / (sum(faster) / len(faster)), 2)
+                ratios = [slow / fast for slow, fast in zip(found[form + way], found[form], strict=True)]
+                row.more["over_libperf"] = round(statistics.median(ratios), 2)
             rows.append(row)
     return rows
 
