@@ -100,7 +100,7 @@ setup(
         extension("_disk"),
         extension("_allocations", "hook", "sample", "span"),
         extension("_speed", "attribute", "block", "context", "current", "handle", "running", "traced"),
-        extension("_sampler", "calls", "stack", "ticks", "watch"),
+        extension("_sampler", "calls", "setprofile", "stack", "thread", "ticks", "watch"),
         extension("_memory", "change", "entry", "front", "look", "set"),
         extension(
             "_batcher",
