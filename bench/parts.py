@@ -85,6 +85,7 @@ PARTS = {
         ],
     ),
     "profile": peers("peers/profile_cost.py", "profile.jsonl"),
+    "sampler": peers("peers/sampler_cost.py", "sampler.jsonl"),
     "cached-call": peers("peers/cache_cost.py", "cached_call.jsonl"),
     "disk": peers("peers/disk_cost.py", "disk.jsonl"),
     "redis": peers("peers/redis_cost.py", "redis.jsonl"),
