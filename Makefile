@@ -1,6 +1,6 @@
 # A façade: each target is a command you could type. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo score test test-c test-python lint wheel asan tsan asan-python fuzz soak bench peers bench-peers results format clean
+.PHONY: help setup demo score test test-c test-python lint wheel asan tsan asan-python tsan-python fuzz soak bench peers bench-peers results format clean
 
 PYTHON = .venv/bin/python
 
@@ -44,6 +44,14 @@ asan-python: setup ## Python tests over a core built with ASan and UBSan
 	PYTHONPATH=$$(echo $(CURDIR)/build/py-asan/lib.*) PYTHONMALLOC=malloc \
 	ASAN_OPTIONS=detect_leaks=0:handle_segv=0:quarantine_size_mb=1 \
 	LD_PRELOAD="$$(cc -print-file-name=libasan.so) $$(cc -print-file-name=libubsan.so)" $(PYTHON) -m pytest -q
+
+tsan-python: setup ## the sampler's Python tests with ThreadSanitizer in it and in the core; Python itself is not looked into
+	CFLAGS="-O1 -g -fsanitize=thread" LDFLAGS="-fsanitize=thread" \
+	LIBPERF_CMAKE_ARGS="-DPERF_SANITIZE=thread -DPERF_ALLOCATOR=libc" \
+		$(PYTHON) setup.py -q build -b build/py-tsan
+	PYTHONPATH=$$(echo $(CURDIR)/build/py-tsan/lib.*) TSAN_OPTIONS=report_thread_leaks=0:report_signal_unsafe=0 \
+	LD_PRELOAD="$$(cc -print-file-name=libtsan.so)" setarch -R $(PYTHON) -m pytest -q -k "not fork" \
+		tests/python/test_sampler.py tests/python/test_profiled.py tests/python/test_watchdog.py
 
 FUZZ_SECONDS = 60
 fuzz: setup     ## libFuzzer over everything that reads bytes from outside (needs clang); FUZZ_SECONDS=60

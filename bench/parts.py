@@ -86,6 +86,7 @@ PARTS = {
     "memory": peers("peers/memory_cost.py", "memory.jsonl"),
     "memory-instructions": peers("peers/memory_cost.py", "memory_instructions.jsonl", "--instructions"),
     "profile": profilers("peers/profile_cost.py", "profile.jsonl"),
+    "sampler": profilers("peers/sampler_cost.py", "sampler.jsonl"),
     "cached-call": peers("peers/cache_cost.py", "cached_call.jsonl"),
     "disk": peers("peers/disk_cost.py", "disk.jsonl"),
     "redis": peers("peers/redis_cost.py", "redis.jsonl"),

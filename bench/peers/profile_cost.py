@@ -3,8 +3,9 @@ sampler is right.
 
 Overhead is the time that a profiler adds to a program, as a share of the program's own. Three programs: `calls` is made
 of small functions that call builtins, too; `asyncio` of tasks that take turns; `json` of long calls in C. All profilers
-take turns on each of them, round by round, in one process; each is switched on before a round and off after it. For
-`sampler/…` the main thread's CPU time is compared, and the process's: its own thread runs beside.
+take turns on each of them, round by round, in one process; each is switched on before a round and off after it. What a
+profiler finds out once only, as which functions are called where, it does in some small runs that do not count. What
+the sampler costs says sampler_cost.py; here it is one of several, by the CPU time of the process.
 """
 
 from __future__ import annotations
@@ -181,6 +182,8 @@ def available() -> dict[str, Profiler]:
 
 # ---- overhead ----
 
+WARM_UP = 10  # more than profiled.OFTEN
+
 
 def overheads(name: str, rounds: int) -> list[Row]:
     """Shares of the program's own time, in percent; medians of rounds in which all take turns."""
@@ -189,6 +192,8 @@ def overheads(name: str, rounds: int) -> list[Row]:
     for number in range(rounds + 1):  # the first warms up
         for each, profiler in available().items():
             with profiler(program) as profiled:
+                for _ in range(WARM_UP):
+                    profiled(1)
                 before = time.process_time_ns() if each == "libperf sampler" else time.thread_time_ns()
                 profiled(size)
                 after = time.process_time_ns() if each == "libperf sampler" else time.thread_time_ns()

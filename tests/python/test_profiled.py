@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import sys
 import threading
@@ -109,6 +110,41 @@ def test_times_add_up(counted: Counted) -> None:
     assert 0.05 <= found["nested"][2] <= found["root"][2]
     assert 0.08 <= found["busy"][1] <= found["root"][2]
     assert found["busy"][0] == 6
+
+
+def test_functions_that_call_each_other_count_once(counted: Counted) -> None:
+    """In the whole time of each, however they take turns, and after an exception left the middle of it."""
+
+    def even(n: int, fails: bool) -> None:
+        busy()
+        if n:
+            odd(n - 1, fails)
+        elif fails:
+            raise KeyError(n)
+
+    def odd(n: int, fails: bool) -> None:
+        busy()
+        even(n - 1, fails)
+
+    def busy() -> None:
+        end = time.perf_counter() + 0.002
+        while time.perf_counter() < end:
+            pass
+
+    @libperf.profile
+    def root(fails: bool) -> None:
+        with pytest.raises(KeyError) if fails else contextlib.nullcontext():
+            even(8, fails)
+
+    for fails in (False, True, False):
+        root(fails)
+    found = counted()
+    names = ("root", "even", "odd", "busy")
+    assert [found[name][0] for name in names] == [3, 15, 12, 27]
+    whole, even_whole, odd_whole = (found[name][2] for name in ("root", "even", "odd"))
+    assert 27 * 0.002 <= even_whole <= whole
+    assert 24 * 0.002 <= odd_whole <= even_whole
+    assert sum(own for _, own, _ in found.values()) == pytest.approx(whole, abs=1e-5)
 
 
 def test_exceptions(counted: Counted) -> None:
@@ -355,3 +391,25 @@ print({code.co_name: calls for code, calls, *_ in _sampler.calls_read()})
 def test_a_forked_child_counts_on(run: Callable[..., Any]) -> None:
     answer = run(FORKED)
     assert answer.stdout == "{'root': 2, 'leaf': 2}\n" * 2
+
+
+EXITS = """
+import sys, threading, time, libperf
+def leaf(n): return leaf(n - 1) if n else 0
+@libperf.profile
+def root(ready):
+    while True:
+        leaf(20)
+        ready.set()
+for _ in range(3):
+    ready = threading.Event()
+    threading.Thread(target=root, args=(ready,), daemon=True).start()
+    ready.wait()
+"""
+
+
+@pytest.mark.parametrize("end", ["", "sys.exit(0)", "import os; os._exit(0)"])
+def test_interpreter_exit_inside_of_profiled_functions(run: Callable[..., Any], end: str) -> None:
+    """Daemon threads are in the middle of them: a quiet end."""
+    answer = run(EXITS + end)
+    assert (answer.returncode, answer.stdout, answer.stderr) == (0, "", "")

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 import libperf
+from libperf import _sampler, sampler
 from libperf.errors import StartedError
 from libperf.profiler import sampler
 from libperf.reader import Reader, find_segment
@@ -229,6 +230,107 @@ def test_a_forked_child_goes_on(samples: Callable[[], list[Sample]]) -> None:
         assert any("spin" in functions(sample) for sample in read_samples(child))
     count = len(samples())
     until(lambda: len(samples()) > count)
+
+
+FORKED_IN_THREAD = """
+import os, sys, threading, time
+import libperf
+from libperf import sampler, _sampler
+def spin():
+    end = time.monotonic() + 30
+    before = _sampler.stats()["samples"]
+    while _sampler.stats()["samples"] < before + 3 and time.monotonic() < end: sum(range(1000))
+    return _sampler.stats()["samples"] >= before + 3
+sampler.start()
+def fork():
+    if pid := os.fork():
+        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+        return
+    fine = spin()
+    sampler.stop()
+    os._exit(0 if fine else 1)
+thread = threading.Thread(target=fork)
+thread.start()
+thread.join()
+print(spin())
+"""
+
+
+def test_a_fork_in_another_thread(run: Callable[..., Any]) -> None:
+    """Who forked is the child's main thread, and is sampled as such; the parent's own goes on."""
+    answer = run("import warnings; warnings.simplefilter('ignore')\n" + FORKED_IN_THREAD)
+    assert (answer.returncode, answer.stdout, answer.stderr) == (0, "0\nTrue\n", "")
+
+
+STOPS = """
+import threading, time
+from libperf import sampler
+from libperf.errors import StartedError
+stop = threading.Event()
+def churn():
+    while not stop.is_set():
+        try: sampler.start(10_000)
+        except StartedError: pass
+        sampler.stop()
+threads = [threading.Thread(target=churn) for _ in range(3)]
+for thread in threads: thread.start()
+for _ in range(3000): sum(range(1000))
+stop.set()
+for thread in threads: thread.join()
+sampler.start()
+sampler.stop()
+"""
+
+
+def test_stopped_and_started_by_several_threads(run: Callable[..., Any]) -> None:
+    """While the main thread computes and is asked: nothing breaks, and it can be started again."""
+    answer = run(STOPS)
+    assert (answer.returncode, answer.stdout, answer.stderr) == (0, "", "")
+
+
+BESIDE = """
+import cProfile, io, pstats, sys, warnings
+import libperf
+from libperf import sampler, _sampler
+if sys.version_info < (3, 12): warnings.simplefilter("ignore")
+def leaf(): return sum(range(200))
+@libperf.profile
+def root():
+    for _ in range(1000): leaf()
+sampler.start()
+profiler = cProfile.Profile()
+profiler.enable()
+while _sampler.stats()["samples"] < 20: root()
+profiler.disable()
+root()
+sampler.stop()
+out = io.StringIO()
+pstats.Stats(profiler, stream=out).print_stats("leaf")
+calls = {code.co_name: calls for code, calls, *_ in _sampler.calls_read()}
+print(calls["leaf"] == 1000 * calls["root"], "leaf" in out.getvalue())
+"""
+
+
+def test_beside_other_profilers(run: Callable[..., Any]) -> None:
+    """@libperf.profile and cProfile, all at once: each gets what it wants."""
+    answer = run(BESIDE)
+    assert (answer.returncode, answer.stdout, answer.stderr) == (0, "True True\n", "")
+
+
+def test_it_says_what_it_costs() -> None:
+    """The CPU time of its thread when that has ended, and of the main thread's looks at itself."""
+    before = _sampler.stats()
+    sampler.start(5000)
+    until(lambda: _sampler.stats()["samples"] >= before["samples"] + 50)
+    sampler.stop()
+    after = _sampler.stats()
+    ticks = after["ticks"] - before["ticks"]
+    assert 100 * ticks < after["thread_ns"] - before["thread_ns"] < 1_000_000 * ticks
+    looked = after["looks_ns"] - before["looks_ns"]
+    if sys.version_info >= (3, 13):
+        assert 100 * 32 < looked < 1_000_000 * (after["samples"] - before["samples"])
+    else:
+        assert looked == 0
 
 
 EXITS = """

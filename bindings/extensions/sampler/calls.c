@@ -10,11 +10,17 @@
 
 #include <libperf/clock.h>
 #include <libperf/metric.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
-enum { FUNCTIONS_MAX = 1000, PLACES = 4096, DEEPEST = 2000 };
-#define FLUSH_NS UINT64_C(200000000)
+enum {
+    FUNCTIONS_MAX = 1000,
+    PLACES_BITS = 12,
+    PLACES = 1 << PLACES_BITS,
+    DEEPEST = 2000
+};
+#define FLUSH_S 0.2
 
 typedef enum quantity { CALLS, SELF, TOTAL, QUANTITIES } quantity;
 static const char *const words[] = {"calls", "self", "total"};
@@ -23,7 +29,7 @@ typedef struct function {
     PyCodeObject *code;                              /* kept alive */
     uint64_t value[QUANTITIES], flushed[QUANTITIES]; /* calls, ticks */
     uint32_t name[QUANTITIES]; /* of the counters in the segment */
-    uint32_t open;             /* calls of it, in all threads */
+    uint16_t number;           /* its place in `functions` */
     bool is_root;              /* itself profiled, not only called by one */
 } function;
 
@@ -31,12 +37,12 @@ typedef struct call {
     function *of;
     uint64_t start, inside; /* ticks; those of what it called */
     int depth;
-    bool is_outermost; /* of its function: no time counts twice */
 } call;
 
 typedef struct stack {
-    uint32_t count;
-    call call[DEEPEST];
+    call *top;                    /* the first one: nothing */
+    uint16_t open[FUNCTIONS_MAX]; /* calls of each in it */
+    call call[1 + DEEPEST];       /* below all lies one that no event ends */
 } stack;
 
 static function functions[FUNCTIONS_MAX];
@@ -44,8 +50,10 @@ static uint32_t count;
 static function *places[PLACES]; /* by address of the code */
 static pthread_key_t thread_end;
 static bool has_key;
-static _Thread_local stack *mine;
-static uint64_t flushed_at; /* ns */
+/* Two events a call ask for it: no call to find it, as every thread-local of a
+ * library that is loaded late would need. One pointer always has room. */
+static _Thread_local stack *mine __attribute__((tls_model("initial-exec")));
+static uint64_t flushed_at, flush_ticks;
 
 /* ---- functions ---- */
 
@@ -53,7 +61,7 @@ static function **
 place_of(const PyCodeObject *code)
 {
     uint64_t hash = ((uintptr_t)code >> 4) * UINT64_C(0x9E3779B97F4A7C15);
-    uint32_t i = (uint32_t)(hash >> 40) & (PLACES - 1);
+    uint32_t i = (uint32_t)(hash >> (64 - PLACES_BITS));
     while (places[i] && places[i]->code != code)
         i = (i + 1) & (PLACES - 1);
     return &places[i];
@@ -108,6 +116,7 @@ sam_calls_add(PyObject *module, PyObject *args)
         Py_RETURN_FALSE;
     function *f = &functions[count++];
     *f = (function){.code = (PyCodeObject *)Py_NewRef(code),
+                    .number = (uint16_t)(f - functions),
                     .is_root = is_root != 0};
     name_counters(f);
     *place = f;
@@ -142,11 +151,11 @@ sam_calls_flush(PyObject *module, PyObject *unused)
 }
 
 static void
-flush_when_due(void)
+flush_when_due(uint64_t now)
 {
-    uint64_t now = perf_clock_now_ns();
-    if (now - flushed_at < FLUSH_NS)
+    if (now - flushed_at < flush_ticks)
         return;
+    flush_ticks = (uint64_t)(FLUSH_S * perf_clock_ticks_per_s());
     flushed_at = now;
     flush();
 }
@@ -180,79 +189,76 @@ free_stack(void *ended)
 }
 
 static stack *
-own_stack(void)
+make_stack(void)
 {
-    if (mine)
-        return mine;
     if (!has_key && pthread_key_create(&thread_end, free_stack))
         return NULL;
     has_key = true;
     mine = PyMem_RawCalloc(1, sizeof *mine);
-    if (mine)
+    if (mine) {
         pthread_setspecific(thread_end, mine);
+        mine->top = mine->call;
+        mine->top->depth = INT_MIN;
+    }
     return mine;
 }
 
+/* A function's calls in a stack end as they lie, the outermost as the last: it
+ * counts for all of them, no time counts twice. */
 static void
-close_last(stack *s, uint64_t now)
+close_top(stack *s, uint64_t now)
 {
-    call *c = &s->call[--s->count];
+    call *c = s->top--;
+    function *f = c->of;
     uint64_t took = now - c->start;
-    c->of->value[SELF] += took > c->inside ? took - c->inside : 0;
-    if (c->is_outermost)
-        c->of->value[TOTAL] += took;
-    c->of->open--;
-    if (s->count)
-        s->call[s->count - 1].inside += took;
-    else
-        flush_when_due();
+    f->value[SELF] += took > c->inside ? took - c->inside : 0;
+    if (!--s->open[f->number])
+        f->value[TOTAL] += took;
+    s->top->inside += took;
+    if (s->top == s->call)
+        flush_when_due(now);
 }
 
-static bool
-is_inside(const stack *s, const function *f)
+/* They have ended without a word. */
+static uint64_t
+close_down_to(stack *s, int depth)
 {
-    if (f->open)
-        for (uint32_t i = s->count; i--;)
-            if (s->call[i].of == f)
-                return true;
-    return false;
+    uint64_t now = perf_clock_ticks();
+    while (s->top->depth >= depth)
+        close_top(s, now);
+    return now;
 }
 
 /* `fresh`: it is called, not gone on with. */
-static void
+static inline void
 begin(const PyCodeObject *code, int depth, bool fresh)
 {
-    stack *s = own_stack();
+    stack *s = mine ? mine : make_stack();
     function *f = *place_of(code);
     if (!s || !f)
         return;
-    uint64_t now = 0;
-    while (s->count && s->call[s->count - 1].depth >= depth) {
-        now = now ? now : perf_clock_ticks();
-        close_last(s, now); /* it has ended without a word */
-    }
-    if ((!s->count && !f->is_root) || s->count == DEEPEST)
+    uint64_t now = s->top->depth >= depth ? close_down_to(s, depth) : 0;
+    if (s->top == s->call ? !f->is_root : s->top == &s->call[DEEPEST])
         return;
     f->value[CALLS] += fresh;
-    call *c = &s->call[s->count];
-    *c = (call){.of = f, .depth = depth, .is_outermost = !is_inside(s, f)};
-    f->open++;
-    s->count++;
+    s->open[f->number]++;
+    call *c = ++s->top;
+    c->of = f;
+    c->depth = depth;
+    c->inside = 0;
     c->start = now ? now : perf_clock_ticks();
 }
 
-static void
+static inline void
 end(const PyCodeObject *code, int depth)
 {
     stack *s = mine;
-    if (!s || !s->count || s->call[s->count - 1].depth < depth)
+    if (!s || s->top->depth < depth)
         return;
-    uint64_t now = perf_clock_ticks();
-    while (s->count && s->call[s->count - 1].depth > depth)
-        close_last(s, now);
-    if (s->count && s->call[s->count - 1].depth == depth &&
-        s->call[s->count - 1].of->code == code)
-        close_last(s, now);
+    uint64_t now = s->top->depth > depth ? close_down_to(s, depth + 1)
+                                         : perf_clock_ticks();
+    if (s->top->depth == depth && s->top->of->code == code)
+        close_top(s, now);
 }
 
 #if PY_VERSION_HEX >= 0x030C0000
@@ -265,130 +271,127 @@ depth_now(void)
     return t->py_recursion_limit - t->py_recursion_remaining;
 }
 
+/* What sys.monitoring calls. Objects of a type of their own, not functions of
+ * the module: there is nothing between the interpreter and what they do. */
+typedef struct hearer {
+    PyObject_HEAD vectorcallfunc heard;
+} hearer;
+
 static PyObject *
-begin_event(PyObject *const *args, Py_ssize_t nargs, bool fresh)
+heard_begin(PyObject *self, PyObject *const *args, size_t nargs,
+            PyObject *names)
 {
-    if (nargs && PyCode_Check(args[0]))
-        begin((PyCodeObject *)args[0], depth_now(), fresh);
+    (void)self;
+    (void)names;
+    if (PyVectorcall_NARGS(nargs) && PyCode_Check(args[0]))
+        begin((PyCodeObject *)args[0], depth_now(), true);
     Py_RETURN_NONE;
 }
 
-PyObject *
-sam_calls_begin(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
+static PyObject *
+heard_resume(PyObject *self, PyObject *const *args, size_t nargs,
+             PyObject *names)
 {
-    (void)module;
-    return begin_event(args, nargs, true);
+    (void)self;
+    (void)names;
+    if (PyVectorcall_NARGS(nargs) && PyCode_Check(args[0]))
+        begin((PyCodeObject *)args[0], depth_now(), false);
+    Py_RETURN_NONE;
 }
 
-PyObject *
-sam_calls_resume(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
+static PyObject *
+heard_end(PyObject *self, PyObject *const *args, size_t nargs, PyObject *names)
 {
-    (void)module;
-    return begin_event(args, nargs, false);
-}
-
-PyObject *
-sam_calls_end(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
-{
-    (void)module;
-    if (nargs && PyCode_Check(args[0]))
+    (void)self;
+    (void)names;
+    if (PyVectorcall_NARGS(nargs) && PyCode_Check(args[0]))
         end((PyCodeObject *)args[0], depth_now());
     Py_RETURN_NONE;
 }
 
-PyObject *
-sam_calls_switch(PyObject *module, PyObject *on)
+static PyMemberDef hearer_members[] = {
+    {"__vectorcalloffset__", Py_T_PYSSIZET, offsetof(hearer, heard),
+     Py_READONLY, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyType_Slot hearer_slots[] = {
+    {Py_tp_doc, "Hears of one kind of event."},
+    {Py_tp_call, (void *)(uintptr_t)PyVectorcall_Call},
+    {Py_tp_members, hearer_members},
+    {0, NULL},
+};
+
+static PyType_Spec hearer_spec = {
+    .name = "libperf._sampler.Hearer",
+    .basicsize = sizeof(hearer),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_VECTORCALL |
+             Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .slots = hearer_slots,
+};
+
+int
+sam_calls_prepare(PyObject *module)
 {
-    (void)module;
-    (void)on;
-    Py_RETURN_FALSE; /* there is something better */
+    static const struct {
+        const char *name;
+        vectorcallfunc heard;
+    } hearers[] = {{"calls_begin", heard_begin},
+                   {"calls_resume", heard_resume},
+                   {"calls_end", heard_end}};
+    PyTypeObject *type = (PyTypeObject *)PyType_FromSpec(&hearer_spec);
+    for (size_t i = 0; type && i < sizeof hearers / sizeof *hearers; i++) {
+        hearer *made = PyObject_New(hearer, type);
+        if (made)
+            made->heard = hearers[i].heard;
+        int failed =
+            PyModule_AddObjectRef(module, hearers[i].name, (PyObject *)made);
+        Py_XDECREF(made);
+        if (failed)
+            Py_CLEAR(type);
+    }
+    Py_XDECREF(type);
+    return type ? 0 : -1;
 }
 
 #else
 
-static _Thread_local int depth; /* of calls since the profile function is set */
-
-static bool
-is_fresh(PyFrameObject *frame, const PyCodeObject *code)
+bool
+sam_calls_knows(PyCodeObject *code)
 {
-    if (!(code->co_flags & (CO_GENERATOR | CO_COROUTINE | CO_ASYNC_GENERATOR)))
-        return true;
-    int at = PyFrame_GetLasti(frame);
-    const _Py_CODEUNIT *units = _PyCode_CODE(code);
-    /* RESUME's argument: 0 at the begin of a function, else after a yield */
-    return at < 0 || (_Py_OPARG(units[at / (int)sizeof *units]) & 3) == 0;
+    return *place_of(code) != NULL;
 }
 
-static int
-heard(PyObject *object, PyFrameObject *frame, int what, PyObject *arg)
+bool
+sam_calls_is_inside(void)
 {
-    (void)object;
-    (void)arg;
-    if (what != PyTrace_CALL && what != PyTrace_RETURN)
-        return 0;
-    PyCodeObject *code = PyFrame_GetCode(frame);
-    if (what == PyTrace_CALL) {
-        function **place = place_of(code);
-        if (!*place && mine && mine->count) { /* called by a profiled one */
-            PyObject *args = Py_BuildValue("(OO)", code, Py_False);
-            PyObject *made = args ? sam_calls_add(NULL, args) : NULL;
-            Py_XDECREF(args);
-            Py_XDECREF(made);
-            PyErr_Clear();
-        }
-        begin(code, ++depth, is_fresh(frame, code));
-    } else {
-        end(code, depth);
-        if (depth)
-            depth--;
-    }
-    Py_DECREF(code);
+    return mine && mine->top != mine->call;
+}
+
+void
+sam_calls_begin(PyCodeObject *code, int depth, bool fresh)
+{
+    begin(code, depth, fresh);
+}
+
+void
+sam_calls_end(PyCodeObject *code, int depth)
+{
+    end(code, depth);
+}
+
+void
+sam_calls_end_all(void)
+{
+    if (mine)
+        close_down_to(mine, 0);
+}
+
+int
+sam_calls_prepare(PyObject *module)
+{
+    (void)module;
     return 0;
-}
-
-/* switch(on) -> bool: it was done. Another profiler's function stays. */
-PyObject *
-sam_calls_switch(PyObject *module, PyObject *on)
-{
-    (void)module;
-    Py_tracefunc now = PyThreadState_Get()->c_profilefunc;
-    if (now && now != heard)
-        Py_RETURN_FALSE;
-    if (PyObject_IsTrue(on)) {
-        if (now == heard)
-            Py_RETURN_FALSE; /* by the outer one of two */
-        depth = 0;
-        PyEval_SetProfile(heard, NULL);
-        Py_RETURN_TRUE;
-    }
-    PyEval_SetProfile(NULL, NULL);
-    if (mine && mine->count) {
-        uint64_t ticks = perf_clock_ticks();
-        while (mine->count)
-            close_last(mine, ticks);
-    }
-    Py_RETURN_TRUE;
-}
-
-PyObject *
-sam_calls_begin(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
-{
-    (void)module;
-    (void)args;
-    (void)nargs;
-    Py_RETURN_NONE;
-}
-
-PyObject *
-sam_calls_resume(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
-{
-    return sam_calls_begin(module, args, nargs);
-}
-
-PyObject *
-sam_calls_end(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
-{
-    return sam_calls_begin(module, args, nargs);
 }
 
 #endif

@@ -2,15 +2,15 @@
  * holds up its event loops, and the calls of functions that are profiled. */
 #include "sampler.h"
 
-#define FAST(f) (PyCFunction)(void (*)(void)) f, METH_FASTCALL
-
 static PyMethodDef methods[] = {
     {"start", sam_start, METH_VARARGS,
      "start(main thread's ident, period in ns) -> bool: sample from now on."},
     {"stop", sam_stop, METH_NOARGS, "Sample no more."},
     {"after_fork", sam_after_fork, METH_NOARGS,
      "In a forked child: go on if the parent did."},
-    {"stats", sam_stats, METH_NOARGS, "How often it asked, and was told."},
+    {"stats", sam_stats, METH_NOARGS,
+     "How often it asked, and was told; what that has cost, in ns of CPU "
+     "time: of its threads that have ended, and of looks at itself."},
     {"watch_start", sam_watch_start, METH_NOARGS, "Watch those who enter."},
     {"watch_stop", sam_watch_stop, METH_NOARGS, NULL},
     {"watch_after_fork", sam_watch_after_fork, METH_NOARGS, NULL},
@@ -34,9 +34,6 @@ static PyMethodDef methods[] = {
      "Write what was counted into the segment."},
     {"calls_read", sam_calls_read, METH_NOARGS,
      "[(code, calls, own ns, ns with what it called)]"},
-    {"calls_begin", FAST(sam_calls_begin), "For sys.monitoring: PY_START."},
-    {"calls_resume", FAST(sam_calls_resume), "PY_RESUME."},
-    {"calls_end", FAST(sam_calls_end), "PY_RETURN and PY_YIELD."},
     {"calls_switch", sam_calls_switch, METH_O,
      "Python 3.11: set this thread's profile function, or take it away; "
      "False: somebody else's is there."},
@@ -46,8 +43,7 @@ static PyMethodDef methods[] = {
 static int
 execute(PyObject *module)
 {
-    (void)module;
-    return sam_stack_prepare();
+    return sam_stack_prepare() || sam_calls_prepare(module) ? -1 : 0;
 }
 
 static PyModuleDef_Slot slots[] = {

@@ -11,9 +11,19 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <time.h>
 
-/** Nanoseconds of CLOCK_MONOTONIC. */
+/* thread.c */
+
+/** A clock's nanoseconds; 0: it cannot be asked. */
+uint64_t sam_ns_of(clockid_t clock);
+
+/** CLOCK_MONOTONIC's. */
 uint64_t sam_now_ns(void);
+
+/** The CPU time of any thread of this process, by the system's number; 0: it
+ *  has ended, or cannot be asked. */
+uint64_t sam_cpu_of(unsigned long id);
 
 /** Sleep until then. */
 void sam_sleep_until(uint64_t ns);
@@ -77,12 +87,25 @@ PyObject *sam_watch_forget(PyObject *module, PyObject *unused);
 PyObject *sam_calls_add(PyObject *module, PyObject *args);
 PyObject *sam_calls_flush(PyObject *module, PyObject *unused);
 PyObject *sam_calls_read(PyObject *module, PyObject *unused);
-PyObject *sam_calls_begin(PyObject *module, PyObject *const *args,
-                          Py_ssize_t nargs);
-PyObject *sam_calls_resume(PyObject *module, PyObject *const *args,
-                           Py_ssize_t nargs);
-PyObject *sam_calls_end(PyObject *module, PyObject *const *args,
-                        Py_ssize_t nargs);
+
+/** Puts what sys.monitoring calls into the module. -1 with an exception. */
+int sam_calls_prepare(PyObject *module);
+
+#if PY_VERSION_HEX < 0x030C0000
+/** `fresh`: it is called, not gone on with. `depth`: how deep it lies. */
+void sam_calls_begin(PyCodeObject *code, int depth, bool fresh);
+void sam_calls_end(PyCodeObject *code, int depth);
+
+/** All of this thread's have ended. */
+void sam_calls_end_all(void);
+
+/** This thread is in a profiled function, or below. */
+bool sam_calls_is_inside(void);
+bool sam_calls_knows(PyCodeObject *code);
+#endif
+
+/* setprofile.c */
+
 PyObject *sam_calls_switch(PyObject *module, PyObject *on);
 
 #endif

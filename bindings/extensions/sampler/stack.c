@@ -20,6 +20,7 @@ typedef struct known {
 static known table[KNOWN];
 static PyObject *current_span, *no_span; /* libperf.context's */
 static PyObject *str_id, *str_get, *str_thread_id;
+static PyObject *str_asyncio_tasks, *str_current_tasks;
 static PyObject *last_handle; /* and its span */
 static uint64_t last_span;
 
@@ -160,10 +161,10 @@ static PyObject *
 current_tasks(void)
 {
     PyObject *modules = PyImport_GetModuleDict();
-    PyObject *tasks = PyDict_GetItemString(modules, "asyncio.tasks");
+    PyObject *tasks = PyDict_GetItemWithError(modules, str_asyncio_tasks);
     PyObject *names = tasks ? PyModule_GetDict(tasks) : NULL;
     PyObject *found =
-        names ? PyDict_GetItemString(names, "_current_tasks") : NULL;
+        names ? PyDict_GetItemWithError(names, str_current_tasks) : NULL;
     return found && PyDict_Check(found) ? found : NULL;
 }
 
@@ -204,6 +205,9 @@ sam_stack_prepare(void)
     str_id = PyUnicode_InternFromString("id");
     str_get = PyUnicode_InternFromString("get");
     str_thread_id = PyUnicode_InternFromString("_thread_id");
-    return current_span && no_span && str_id && str_get && str_thread_id ? 0
-                                                                         : -1;
+    str_asyncio_tasks = PyUnicode_InternFromString("asyncio.tasks");
+    str_current_tasks = PyUnicode_InternFromString("_current_tasks");
+    bool all = current_span && no_span && str_id && str_get && str_thread_id &&
+               str_asyncio_tasks && str_current_tasks;
+    return all ? 0 : -1;
 }

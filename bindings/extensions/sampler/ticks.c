@@ -4,8 +4,8 @@
  * Python 3.13 on it then asks the main thread by Py_AddPendingCall(): that
  * looks at itself between two instructions, without a change of threads. All
  * other threads, and the main one of older versions, whose pending calls come
- * too late, are looked at by the thread of C itself, which takes the GIL for
- * that, at most 100 times in a second.
+ * too late, or one that does not answer, are looked at by the thread of C
+ * itself, which takes the GIL for that, at most 100 times in a second.
  *
  * A look counts for the CPU time that its thread has used since the last look
  * that counted. It counts only if the thread was running when it was asked: if
@@ -15,14 +15,14 @@
 #include "sampler.h"
 
 #include <libperf/event.h>
-#include <signal.h>
 #include <time.h>
 
 #define NS_PER_S UINT64_C(1000000000)
 /* between two looks that take the GIL; CPU time that others must have used */
 #define TURN_NS  UINT64_C(10000000)
 #define LEAST_NS UINT64_C(500000)
-#define SOON_NS  UINT64_C(20000) /* a delay that says nothing */
+#define SOON_NS  UINT64_C(20000)     /* a delay that says nothing */
+#define DEAF_NS  UINT64_C(100000000) /* no answer for so long */
 
 #if PY_VERSION_HEX >= 0x030D0000
 #define MAIN_LOOKS_AT_ITSELF 1
@@ -30,7 +30,12 @@
 #define MAIN_LOOKS_AT_ITSELF 0
 #endif
 
-enum { THREADS_MAX = 1024, LEAST_PART = 4 /* a quarter */ };
+enum {
+    THREADS_MAX = 1024,
+    LEAST_PART = 4, /* a quarter */
+    TIMED = 16      /* of so many looks at itself one is timed: it is a call of
+                     * the system's */
+};
 
 /* A thread of Python's, by the system's number. */
 typedef struct seen {
@@ -52,93 +57,19 @@ static struct {
      * by release; taken by the main thread, which then frees it. */
     _Atomic uint64_t asked_at; /* 0: nothing */
     uint64_t asked_cpu;
-    uint64_t main_counted; /* its CPU time; the main thread's */
+    uint64_t main_counted; /* its CPU time; under the GIL */
+    uint32_t looks;        /* at itself */
 
     seen threads[THREADS_MAX]; /* the thread of C's */
     uint32_t threads_count;
     uint64_t turned_at, others_cpu;
 
     _Atomic uint64_t ticks, samples, waited; /* relaxed: for people */
+    _Atomic uint64_t thread_ns; /* CPU time of threads of C that have ended */
+    _Atomic uint64_t looks_ns;  /* the main thread's, in looks at itself */
 } here;
 
-/* ---- time, threads ---- */
-
-static uint64_t
-ns_of(clockid_t clock)
-{
-    struct timespec t;
-    if (clock_gettime(clock, &t))
-        return 0;
-    return (uint64_t)t.tv_sec * NS_PER_S + (uint64_t)t.tv_nsec;
-}
-
-uint64_t
-sam_now_ns(void)
-{
-    return ns_of(CLOCK_MONOTONIC);
-}
-
-void
-sam_sleep_until(uint64_t ns)
-{
-#ifdef __linux__
-    struct timespec t = {(time_t)(ns / NS_PER_S), (long)(ns % NS_PER_S)};
-    clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, NULL);
-#else
-    uint64_t now = sam_now_ns(), left = ns > now ? ns - now : 0;
-    struct timespec t = {(time_t)(left / NS_PER_S), (long)(left % NS_PER_S)};
-    nanosleep(&t, NULL);
-#endif
-}
-
-/* Of any thread of this process; 0: it has ended, or cannot be asked. */
-static uint64_t
-cpu_of(unsigned long id)
-{
-#ifdef __linux__
-    /* how the kernel numbers the CPU clocks of threads: pthread_getcpuclockid()
-     * makes the same of it, but asks for a thread that has not ended */
-    return id ? ns_of((clockid_t)(~(unsigned)id << 3 | 6)) : 0;
-#else
-    return id ? ns_of(CLOCK_PROCESS_CPUTIME_ID) : 0;
-#endif
-}
-
-bool
-sam_thread_start(pthread_t *thread, void *(*run)(void *unused))
-{
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int failed = pthread_create(thread, NULL, run, NULL);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return !failed;
-}
-
-void
-sam_gil_take(sam_gil *gil)
-{
-    if (gil->own)
-        PyEval_RestoreThread(gil->own);
-    else
-        gil->state = PyGILState_Ensure();
-}
-
-void
-sam_gil_give(sam_gil *gil)
-{
-    gil->own = PyEval_SaveThread();
-}
-
-void
-sam_gil_drop(sam_gil *gil)
-{
-    if (!gil->own)
-        return;
-    PyEval_RestoreThread(gil->own);
-    PyGILState_Release(gil->state);
-    gil->own = NULL;
-}
+/* ---- a look ---- */
 
 static uint64_t
 random_below(uint64_t bound)
@@ -151,12 +82,16 @@ random_below(uint64_t bound)
     return x % bound;
 }
 
-/* ---- a look ---- */
+static void
+add(_Atomic uint64_t *what, uint64_t more)
+{
+    atomic_fetch_add_explicit(what, more, memory_order_relaxed);
+}
 
 static void
 count(_Atomic uint64_t *what)
 {
-    atomic_fetch_add_explicit(what, 1, memory_order_relaxed);
+    add(what, 1);
 }
 
 /* Was it running, all the time since it was asked? */
@@ -183,13 +118,16 @@ look_at_main(void *unused)
     (void)unused;
     uint64_t asked = atomic_load_explicit(&here.asked_at, memory_order_acquire);
     if (asked && atomic_load_explicit(&here.runs, memory_order_relaxed)) {
-        uint64_t cpu = ns_of(CLOCK_THREAD_CPUTIME_ID);
+        uint64_t cpu = sam_ns_of(CLOCK_THREAD_CPUTIME_ID);
         if (!was_running(asked, here.asked_cpu, sam_now_ns(), cpu)) {
             count(&here.waited);
         } else if (cpu > here.main_counted) {
             uint64_t weight = cpu - here.main_counted;
             here.main_counted = cpu;
             write_sample(PyThreadState_Get(), 0, weight);
+            if (++here.looks % TIMED == 0)
+                add(&here.looks_ns,
+                    TIMED * (sam_ns_of(CLOCK_THREAD_CPUTIME_ID) - cpu));
         }
     }
     /* release: done with what was asked; pairs with the acquire in ask_main */
@@ -202,7 +140,7 @@ ask_main(uint64_t now)
 {
     if (atomic_load_explicit(&here.asked_at, memory_order_acquire))
         return;
-    uint64_t cpu = cpu_of(here.main_id);
+    uint64_t cpu = sam_cpu_of(here.main_id);
     if (cpu == here.asked_cpu) /* it has slept since */
         return;
     here.asked_cpu = cpu;
@@ -239,14 +177,28 @@ forget_ended(void)
         here.threads[i].is_there = false;
 }
 
+/* The main thread computes, but does not look at itself: it is in a long call
+ * of C's, or Python sends its pending calls elsewhere, as 3.13 does in a child
+ * that another thread than the main one has forked. */
+static bool
+main_is_deaf(uint64_t now)
+{
+    uint64_t asked = atomic_load_explicit(&here.asked_at, memory_order_relaxed);
+    return MAIN_LOOKS_AT_ITSELF && asked && now > asked + DEAF_NS &&
+           sam_cpu_of(here.main_id) > here.asked_cpu + DEAF_NS / LEAST_PART;
+}
+
 static void
 look_at_other(PyThreadState *thread, uint64_t asked_at, uint64_t now)
 {
     unsigned long id = thread->native_thread_id;
     seen *s = find(id);
-    uint64_t cpu = cpu_of(id);
+    uint64_t cpu = sam_cpu_of(id);
     if (!s)
         return;
+    bool is_main = thread == here.main;
+    if (is_main && here.main_counted > s->counted)
+        s->counted = here.main_counted; /* by its own looks */
     s->is_there = true;
     if (!s->asked || !cpu) /* new: it was not asked */
         return;
@@ -255,6 +207,8 @@ look_at_other(PyThreadState *thread, uint64_t asked_at, uint64_t now)
     } else if (cpu > s->counted) {
         uint64_t weight = cpu - s->counted;
         s->counted = cpu;
+        if (is_main)
+            here.main_counted = cpu;
         write_sample(thread, id, weight);
     }
 }
@@ -263,18 +217,18 @@ look_at_other(PyThreadState *thread, uint64_t asked_at, uint64_t now)
 static uint64_t
 cpu_of_others(void)
 {
-    uint64_t all = ns_of(CLOCK_PROCESS_CPUTIME_ID);
-    uint64_t known = ns_of(CLOCK_THREAD_CPUTIME_ID);
+    uint64_t all = sam_ns_of(CLOCK_PROCESS_CPUTIME_ID);
+    uint64_t known = sam_ns_of(CLOCK_THREAD_CPUTIME_ID);
     if (MAIN_LOOKS_AT_ITSELF)
-        known += cpu_of(here.main_id);
+        known += sam_cpu_of(here.main_id);
     return all > known ? all - known : 0;
 }
 
 static void
-look_at_others(sam_gil *gil)
+look_at_others(sam_gil *gil, bool and_main)
 {
     for (uint32_t i = 0; i < here.threads_count; i++)
-        here.threads[i].asked = cpu_of(here.threads[i].id);
+        here.threads[i].asked = sam_cpu_of(here.threads[i].id);
     uint64_t asked_at = sam_now_ns();
     sam_gil_take(gil);
     uint64_t now = sam_now_ns();
@@ -282,8 +236,7 @@ look_at_others(sam_gil *gil)
     PyInterpreterState *python = PyThreadState_GetInterpreter(own);
     for (PyThreadState *t = PyInterpreterState_ThreadHead(python); t;
          t = PyThreadState_Next(t))
-        if (t != own && t->native_thread_id &&
-            !(MAIN_LOOKS_AT_ITSELF && t == here.main))
+        if (t != own && t->native_thread_id && (and_main || t != here.main))
             look_at_other(t, asked_at, now);
     forget_ended();
     sam_gil_give(gil);
@@ -294,12 +247,13 @@ look_at_others_when_due(sam_gil *gil, uint64_t now)
 {
     if (now - here.turned_at < TURN_NS)
         return;
-    uint64_t cpu = cpu_of_others();
-    if (cpu < here.others_cpu + LEAST_NS)
-        return;
     here.turned_at = now;
+    uint64_t cpu = cpu_of_others();
+    bool deaf = main_is_deaf(now);
+    if (!deaf && cpu < here.others_cpu + LEAST_NS)
+        return;
     here.others_cpu = cpu;
-    look_at_others(gil);
+    look_at_others(gil, deaf || !MAIN_LOOKS_AT_ITSELF);
 }
 
 /* ---- the thread ---- */
@@ -323,6 +277,7 @@ run(void *unused)
         look_at_others_when_due(&gil, now);
     }
     sam_gil_drop(&gil);
+    add(&here.thread_ns, sam_ns_of(CLOCK_THREAD_CPUTIME_ID));
     return NULL;
 }
 
@@ -336,7 +291,7 @@ note_threads(void)
     for (; t; t = PyThreadState_Next(t)) {
         seen *s = t->native_thread_id ? find(t->native_thread_id) : NULL;
         if (s)
-            s->counted = cpu_of(s->id);
+            s->counted = sam_cpu_of(s->id);
     }
 }
 
@@ -366,7 +321,7 @@ find_main(unsigned long ident)
         return false;
     here.main = t;
     here.main_id = t->native_thread_id;
-    here.main_counted = here.asked_cpu = cpu_of(here.main_id);
+    here.main_counted = here.asked_cpu = sam_cpu_of(here.main_id);
     return true;
 }
 
@@ -423,13 +378,21 @@ sam_stats(PyObject *module, PyObject *unused)
 {
     (void)module;
     (void)unused;
-    return Py_BuildValue("{sKsKsK}", "ticks",
-                         (unsigned long long)atomic_load_explicit(
-                             &here.ticks, memory_order_relaxed),
-                         "samples",
-                         (unsigned long long)atomic_load_explicit(
-                             &here.samples, memory_order_relaxed),
-                         "waited",
-                         (unsigned long long)atomic_load_explicit(
-                             &here.waited, memory_order_relaxed));
+    const struct {
+        const char *name;
+        _Atomic uint64_t *value;
+    } all[] = {{"ticks", &here.ticks},
+               {"samples", &here.samples},
+               {"waited", &here.waited},
+               {"thread_ns", &here.thread_ns},
+               {"looks_ns", &here.looks_ns}};
+    PyObject *made = PyDict_New();
+    for (size_t i = 0; made && i < sizeof all / sizeof *all; i++) {
+        PyObject *value = PyLong_FromUnsignedLongLong(
+            atomic_load_explicit(all[i].value, memory_order_relaxed));
+        if (!value || PyDict_SetItemString(made, all[i].name, value) < 0)
+            Py_CLEAR(made);
+        Py_XDECREF(value);
+    }
+    return made;
 }

@@ -1,10 +1,10 @@
 """CPU sampling: where in the code the CPU time of a program's threads goes.
 
 Samples lie in the segment as events, with the span and task that were current (`libperf.samples` reads them). From
-Python 3.13 on the main thread looks at itself between two instructions, 1,000 times a second of its CPU time. Other
-threads, and the main one of older versions, are looked at by another thread, which takes the interpreter lock for that,
-at most 100 times a second: that sees code which keeps the lock where it next gives it up, so shares are less exact.
-Time in which a thread waits is not sampled.
+Python 3.13 on the main thread looks at itself between two instructions, 1,000 times a second. Other threads, the main
+one of older versions, and one that does not answer (that of a child which another thread has forked) are looked at by
+another thread, which takes the interpreter lock for that, at most 100 times a second: that sees code which keeps the
+lock where it next gives it up, so shares are less exact. Time in which a thread waits is not sampled.
 """
 
 import atexit
