@@ -245,6 +245,10 @@ class _Joining:
                 self.add(NO_SPAN, looks.node[place], looks.weight[place])
                 continue
             pieces = line.pieces(start, end, OVERLAPPING if across else len(line.starts))
+            if end - start <= self.tolerance and not self._is_inside(pieces, looks.node[place]):
+                wider = line.pieces(start - self.tolerance, end + self.tolerance, OVERLAPPING)
+                inside = [piece for piece in wider if self._is_inside([piece], looks.node[place])]
+                pieces = inside or pieces  # none: its function ran outside of its span
             self._share(pieces, looks.node[place], looks.weight[place])
 
     def _share(self, pieces: list[Piece], node: int, weight: float) -> None:
@@ -269,6 +273,12 @@ class _Joining:
         for length, path in picked:
             label = SEVERAL if path is None else NO_SPAN if path == NONE else self.trace.label(self.paths[path].name)
             self.add(label, node, weight * (length / whole if whole else 1 / len(picked)))
+
+    def _is_inside(self, pieces: list[Piece], node: int) -> bool:
+        """Whether the span that the stack is in was open in one of them; also when the stack is in none."""
+        innermost, named = self.named.innermost[node], self.named.all[node]
+        paths = (self.timelines.pick(piece.value, named) for piece in pieces)
+        return not innermost or any(path is not None and self._has(path, innermost) for path in paths)
 
     def _has(self, path: int, text: str) -> bool:
         return any(self.trace.name_of(self.paths[step].name).text == text for step in self.paths.up(path))

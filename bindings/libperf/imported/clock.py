@@ -32,7 +32,10 @@ BIN = 10 * MS
 COVERED = 0.1  # of the samples must lie in the time of the recording
 AGREED = 0.5  # of those in functions that spans are named after, in such a span
 ENOUGH = 10  # of these, for a share to say anything
-NEARLY = 0.05  # a file's own time is as good as a shift that agrees so little better
+LATE = 200 * MS  # a file may be written that long after the last sample
+LONGEST = 100 * MS  # a look counts by its length up to that: a stack may linger
+NEARLY = 0.05  # as good as what agrees so little better
+CLEARLY = 0.25  # better than when the file was written: what repeats itself fits at many times
 
 
 class Clock(NamedTuple):
@@ -69,8 +72,12 @@ class Judge:
         if not self.enough or not self.telling:
             return None
         name, node = self.named.innermost, self.looks.node
-        fits = sum(self.intervals.open(name[node[place]], self._middle(place, zero)) for place in self.telling)
-        return fits / len(self.telling)
+        fits = whole = 0
+        for place in self.telling:
+            length = min(max(self.looks.end[place] - self.looks.start[place], 1), LONGEST)
+            whole += length
+            fits += length * self.intervals.open(name[node[place]], self._middle(place, zero))
+        return fits / whole
 
     def clock(self, zero: int, how: str, spread: int = 0) -> Clock:
         return Clock(zero, how, spread, self.agreement(zero), self.covered(zero))
@@ -98,12 +105,22 @@ def _is_good(clock: Clock) -> bool:
 
 
 def _best(judge: Judge, written: Clock) -> Clock:
-    """When the file was written, unless the functions fit another time better."""
-    found = [judge.clock(zero, "from functions that spans are named after", spread) for zero, spread in _shifts(judge)]
+    """When the file was written, or what the functions fit better: a busy machine writes late, a copy has another time."""
+    precise = judge.looks.precision
+    found = [
+        judge.clock(zero, "from functions that spans are named after", max(spread, precise))
+        for zero, spread in _shifts(judge)
+    ]
+    agreed = written.agreement or 0.0
     best = max(found, key=lambda clock: (clock.agreement or 0.0, clock.covered), default=written)
-    if (best.agreement or 0.0) > (written.agreement or 0.0) + NEARLY or not written.covered:
+    if (best.agreement or 0.0) > agreed + CLEARLY or not written.covered:
         return best
-    return written
+    near = [
+        clock for clock in found if (clock.agreement or 0.0) > agreed - NEARLY and clock.zero - written.zero >= -LATE
+    ]
+    nearest = min(near, key=lambda clock: abs(clock.zero - written.zero), default=written)
+    off = nearest.zero - written.zero
+    return nearest if precise < -off <= LATE else written
 
 
 def _shifts(judge: Judge) -> Iterator[tuple[int, int]]:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from ..samples import Frame
 
-__all__ = ["NO_STACK", "Looks", "Malformed", "Thread", "field", "number"]
+__all__ = ["FARTHEST", "NO_STACK", "Looks", "Malformed", "Thread", "field", "number"]
 
 LOOKS = 4_000_000
 NODES = 1 << 20  # frames of all stacks
@@ -58,6 +58,7 @@ class Looks:
         self.start, self.end, self.weight = array("q"), array("q"), array("d")
         self.parents = array("I", [NO_STACK])
         self.frames: list[Frame] = [Frame("", "", 0)]  # of each node
+        self.ended = 0  # nanoseconds to the last thing in the file, of whatever process
         self.own = 0  # bytes that libperf itself has mapped, which are left out
         self.cut = 0  # frames that found no room, and count as their callers
         self._nodes: dict[tuple[int, Frame], int] = {}
@@ -114,8 +115,8 @@ class Looks:
 
     @property
     def length(self) -> int:
-        """Nanoseconds from the file's zero to the last end."""
-        return max(self.end, default=0)
+        """Nanoseconds from the file's zero to the last thing in it."""
+        return max(self.ended, max(self.end, default=0))
 
 
 def field(of: Any, name: str, kind: type[T]) -> T:

@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO, TextIO
 
-from .looks import NO_STACK, Looks, Malformed, Thread, field, number
+from .looks import FARTHEST, NO_STACK, Looks, Malformed, Thread, field, number
 
 __all__ = ["looks_like_folded", "read_chrometrace", "read_folded", "read_speedscope"]
 
@@ -112,6 +112,7 @@ def read_chrometrace(file: TextIO, pid: int) -> Looks:
     looks.precision, looks.lingers = TICK, True
     tracks: dict[int, _Track] = {}
     others: set[int] = set()
+    last = 0.0
     for event in _objects(file):
         phase = field(event, "ph", str)
         if phase != "B" and phase != "E":
@@ -120,7 +121,10 @@ def read_chrometrace(file: TextIO, pid: int) -> Looks:
                     "it has events of type X, which py-spy does not write; export it as speedscope or folded"
                 )
             continue
-        if (process := int(number(event.get("pid"), "pid"))) != pid:
+        process = int(number(event.get("pid"), "pid"))
+        time = number(event.get("ts"), "ts") * 1e3
+        last = max(last, time)
+        if process != pid:
             others |= {process} if len(others) < 10 else set()
             continue
         thread = int(number(event.get("tid"), "tid"))
@@ -128,11 +132,11 @@ def read_chrometrace(file: TextIO, pid: int) -> Looks:
         if track is None:
             track = tracks[thread] = _Track(looks)
         args = event.get("args")
-        time = number(event.get("ts"), "ts") * 1e3
         name = str(event.get("name", ""))
         track.step(phase == "B", time, name, args if isinstance(args, dict) else {})
     if others and not tracks:
         raise Other(_other(others, pid))
+    looks.ended = int(min(last, FARTHEST))
     return looks
 
 

@@ -5,6 +5,7 @@ it follows from the begins and ends: the innermost of the spans that lie inside 
 were open side by side, the one is taken that a function of the stack is named after, if it is the only one.
 """
 
+import re
 from array import array
 from bisect import bisect_right
 from collections import Counter
@@ -19,6 +20,7 @@ from .looks import Looks
 __all__ = ["NONE", "Intervals", "Named", "Piece", "Timelines"]
 
 NONE = -1  # no span
+OWN = re.compile(r"(^|/)libperf/(cli/)?\w+\.py$")
 TOO_MANY = frozenset[int]()
 SEVERAL = 16  # spans of different paths side by side, that are told apart
 
@@ -196,6 +198,8 @@ class Named:
             text = frame.function.rpartition("<locals>.")[2]
             text = text if text in self.texts else bare.get(text, "")
             around = self.all[caller]
+            if OWN.search(frame.file):  # `libperf run` has functions of its own below the program's
+                text = ""
             found = known.setdefault((around, text), around | {text}) if text else around
             self.all.append(found)
             self.innermost.append(text or self.innermost[caller])
