@@ -148,7 +148,19 @@ _LATER = {  # in the order of sorted()
     "what_if": "analysis.changes",
 }
 _PARTS = frozenset(
-    {"batcher", "bg", "cache", "langchain", "langgraph", "memory", "openai", "otlp", "prometheus", "testing"}
+    {
+        "batcher",
+        "bg",
+        "cache",
+        "imported",
+        "langchain",
+        "langgraph",
+        "memory",
+        "openai",
+        "otlp",
+        "prometheus",
+        "testing",
+    }
 )  # modules, imported when asked for
 
 

@@ -13,7 +13,7 @@ from .context import get_current
 from .handles import end_as
 from .names import Kind, intern
 from .reader import Reader, Record
-from .slow import Callbacks, SlowCall, at_least_zero, notify
+from .slow import Callbacks, SlowCall, at_least_zero, notify, slow_call
 from .spans import OK, Span, end_with_error, set_attribute
 from .task import begin_in_task
 
@@ -133,13 +133,11 @@ class PerformanceMonitor:
         ns = end_as(handle, OK, 0) if error is None else end_with_error(handle, error)
         duration = float(ns) / 1e9
         if duration > self.slow_threshold:
-            self._note_slow(context, duration)
+            self._note_slow(context, ns)
         return duration
 
-    def _note_slow(self, context: TraceContext, duration: float) -> None:
-        import time
-
-        call = SlowCall(context.name, duration, self.slow_threshold, time.time(), context.trace_id, context.id)
+    def _note_slow(self, context: TraceContext, ns: int) -> None:
+        call = slow_call(context.name, ns, self.slow_threshold, context._handle)
         with self._lock:
             self._slow.append(call)
         notify(call, self._callbacks)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import libperf
-from libperf import _sampler, sampler
+from libperf import _sampler
 from libperf.errors import StartedError
 from libperf.profiler import sampler
 from libperf.reader import Reader, find_segment

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import threading
 import time
@@ -12,8 +13,9 @@ from typing import Any
 import pytest
 
 import libperf
-from libperf import slow
-from libperf.slow import KEPT, Slow, SlowCall, on_slow_call, slow_calls
+from libperf import handles, slow
+from libperf._core import ffi
+from libperf.slow import AROUND, KEPT, Slow, SlowCall, on_slow_call, slow_calls
 
 BOUND = 2**-30  # a threshold in seconds that is exact in binary
 
@@ -27,10 +29,9 @@ def told() -> Iterator[list[SlowCall]]:
     take_back()
 
 
-class Handle:
-    """What Slow needs to know of a span."""
-
-    trace_hi, trace_lo, id = 0xA, 0xB, 0xC
+def handle() -> Any:
+    """A span that nobody has begun, for calls whose durations are given."""
+    return handles.from_struct(ffi.new("perf_span *", {"trace_hi": 0xA, "trace_lo": 0xB, "id": 0xC})[0])
 
 
 def calls_of(name: str) -> list[SlowCall]:
@@ -57,7 +58,7 @@ def test_longer_than_the_threshold_is_slow(
     told: list[SlowCall], name: str, threshold: float, duration_ns: int, is_slow: bool
 ) -> None:
     """Exactly at the threshold is not; the durations are given, no clock is asked."""
-    Slow(name, threshold)(Handle, duration_ns)
+    Slow(name, threshold)(handle(), duration_ns)
     assert [call.duration for call in calls_of(name)] == ([duration_ns / 1e9] if is_slow else [])
     assert told == calls_of(name)
 
@@ -94,6 +95,100 @@ def test_a_slow_call_says_which_it_was(seen: Any, told: list[SlowCall], name: st
     (entry,) = caplog.records
     assert (entry.name, entry.levelno) == ("libperf", logging.WARNING)
     assert entry.getMessage() == f"{name} took {call.duration:.3f} s (threshold 0 s)"
+
+
+# ---- what is around it ----
+
+
+def test_the_open_spans_around_it_are_named(told: list[SlowCall], name: str, caplog: Any) -> None:
+    """From the root on, of whatever kind they are; those beside it, and what has ended, are not around it."""
+    traced = libperf.trace(name, slow=0)(lambda: None)
+    with libperf.span("agent"):
+        with libperf.span("before"):
+            pass
+        with libperf.span("plan", kind="node"):
+            libperf.trace("inner")(traced)()
+    traced()
+    assert [call.around for call in told] == [("agent", "plan", "inner"), ()]
+    first, second = (entry.getMessage() for entry in caplog.records)
+    assert first.endswith("s (threshold 0 s) in agent > plan > inner")
+    assert second.endswith("s (threshold 0 s)")
+
+
+def test_tasks_and_threads_have_their_own_around_them(told: list[SlowCall], name: str) -> None:
+    """Tasks that run side by side; a thread that was given a span, and one that was not."""
+    traced = libperf.trace(name, slow=0)(lambda: None)
+
+    @libperf.trace(name, slow=0)
+    async def ask() -> None:
+        await asyncio.sleep(0)
+
+    async def branch(letter: str) -> None:
+        with libperf.span(letter):
+            await ask()
+
+    async def main() -> None:
+        with libperf.span("main"):
+            await asyncio.gather(branch("a"), branch("b"))
+
+    asyncio.run(main())
+    assert sorted(call.around for call in told) == [("main", "a"), ("main", "b")]
+    told.clear()
+    with libperf.span("outer"):
+        for target in (libperf.wrap(traced), traced):
+            thread = threading.Thread(target=target)
+            thread.start()
+            thread.join()
+    assert [call.around for call in told] == [("outer",), ()]
+
+
+def test_what_has_ended_is_not_around_it(told: list[SlowCall], name: str) -> None:
+    """A task that outlives the span it began in: nobody waits there any more."""
+
+    async def main() -> None:
+        go = asyncio.Event()
+
+        @libperf.trace(name, slow=0)
+        async def late() -> None:
+            await go.wait()
+
+        with libperf.span("root"), libperf.span("over"):
+            task = asyncio.create_task(late())
+            await asyncio.sleep(0)
+        go.set()
+        await task
+
+    asyncio.run(main())
+    assert [call.around for call in told] == [()]
+
+
+def test_names_that_would_break_the_log(told: list[SlowCall], caplog: Any) -> None:
+    """A line stays a line, and steers no terminal; the list has the names as they are."""
+    outer, inner = "a\nb\x1b[31m\r\u2028\x9b", "c\nERROR forged"
+    with libperf.span(outer):
+        libperf.trace(inner, slow=0)(lambda: None)()
+    (entry,) = caplog.records
+    assert entry.getMessage().isprintable()
+    assert entry.getMessage().startswith("c ERROR forged took ")
+    assert [(call.name, call.around) for call in told] == [(inner, (outer,))]
+
+
+def test_of_a_deep_stack_the_innermost_are_named(told: list[SlowCall], name: str) -> None:
+    """So many that a line of the log can be read."""
+    with contextlib.ExitStack() as stack:
+        for depth in range(AROUND + 10):
+            stack.enter_context(libperf.span(f"depth {depth}"))
+        libperf.trace(name, slow=0)(lambda: None)()
+    assert told[0].around == tuple(f"depth {depth}" for depth in range(10, AROUND + 10))
+
+
+def test_a_call_that_is_not_slow_asks_for_nothing(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the slow path looks around."""
+    monkeypatch.setattr(slow, "spans_around", lambda handle: pytest.fail("asked"))
+    libperf.trace(name, slow=3600)(lambda: None)()
+
+
+# ---- every kind of function ----
 
 
 def plain() -> None:

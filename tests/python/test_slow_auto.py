@@ -9,16 +9,16 @@ from typing import Any
 import pytest
 
 import libperf
+from libperf import handles
+from libperf._core import ffi
 from libperf.slow import SlowCall, on_slow_call, slow_calls
 from libperf.slow.auto import CALLS_MIN, INTERVAL_S, LEAST_NS, TIMES, WINDOW, AutoSlow, auto_slow
 
 MS = 1_000_000
 
 
-class Handle:
-    """What is asked of a span."""
-
-    trace_hi, trace_lo, id = 0xA, 0xB, 0xC
+# a span that nobody has begun
+HANDLE = handles.from_struct(ffi.new("perf_span *", {"trace_hi": 0xA, "trace_lo": 0xB, "id": 0xC})[0])
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def calls_of(name: str) -> list[SlowCall]:
 
 def feed(slow: AutoSlow, count: int, ns: int) -> None:
     for _ in range(count):
-        slow(Handle, ns)
+        slow(HANDLE, ns)
 
 
 def test_nothing_is_said_of_few_calls(told: list[SlowCall], name: str) -> None:
@@ -43,7 +43,7 @@ def test_nothing_is_said_of_few_calls(told: list[SlowCall], name: str) -> None:
     slow = AutoSlow(name)
     feed(slow, CALLS_MIN - 1, 100 * MS)
     assert slow.threshold is None
-    slow(Handle, 3600_000 * MS)
+    slow(HANDLE, 3600_000 * MS)
     assert told == calls_of(name) == []
     assert slow.threshold is not None
 
@@ -54,9 +54,9 @@ def test_three_times_what_is_usual(told: list[SlowCall], name: str, usual: int, 
     slow = AutoSlow(name)
     feed(slow, 200, usual * MS)
     assert slow.threshold == pytest.approx(threshold, rel=0.01)
-    slow(Handle, int(threshold * 0.98e9))
+    slow(HANDLE, int(threshold * 0.98e9))
     assert told == []
-    slow(Handle, int(threshold * 1.05e9))
+    slow(HANDLE, int(threshold * 1.05e9))
     (call,) = told
     assert (call.name, call.trace_id, call.span_id) == (name, f"{0xA:016x}{0xB:016x}", f"{0xC:016x}")
     assert call.duration == pytest.approx(threshold * 1.05)
@@ -68,7 +68,7 @@ def test_a_few_outliers_do_not_move_it(name: str) -> None:
     """It is the 95th percentile."""
     slow = AutoSlow(name)
     for i in range(400):
-        slow(Handle, 10_000 * MS if i % 25 == 0 else 200 * MS)
+        slow(HANDLE, 10_000 * MS if i % 25 == 0 else 200 * MS)
     assert slow.threshold == pytest.approx(TIMES * 0.2, rel=0.01)
 
 
@@ -80,7 +80,7 @@ def test_one_warning_a_minute(told: list[SlowCall], name: str, caplog: pytest.Lo
     with caplog.at_level(logging.WARNING):
         for second in (0, 1, INTERVAL_S - 1, INTERVAL_S, INTERVAL_S + 1, 2 * INTERVAL_S):
             now[0] = second
-            slow(Handle, 1000 * MS)
+            slow(HANDLE, 1000 * MS)
     assert (len(calls_of(name)), len(told), len(caplog.records)) == (6, 3, 3)
 
 

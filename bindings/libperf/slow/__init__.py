@@ -8,17 +8,26 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Generic, NamedTuple, TypeVar
 
+from ._core import ffi, lib
+from .handles import struct_of
+from .names import text_of
+
 __all__ = ["Callbacks", "Slow", "SlowCall", "at_least_zero", "on_slow_call", "slow_calls"]
 
 logger = logging.getLogger("libperf")
 
 KEPT = 1000
+AROUND = 32  # spans around a slow call that are named, the innermost
 
 T = TypeVar("T")
 
 
 class SlowCall(NamedTuple):
-    """One call over its threshold. Times in seconds; `at` is since 1970, when it ended."""
+    """One call over its threshold. Times in seconds; `at` is since 1970, when it ended.
+
+    around: names of the spans that were open around it then, the outermost first; those that had ended are not among
+        them, nor what is around those
+    """
 
     name: str
     duration: float
@@ -26,6 +35,7 @@ class SlowCall(NamedTuple):
     at: float
     trace_id: str
     span_id: str
+    around: tuple[str, ...] = ()
 
 
 class Callbacks(Generic[T]):
@@ -79,8 +89,29 @@ def on_slow_call(callback: Callable[[SlowCall], object]) -> Callable[[], None]:
 
 def notify(call: SlowCall, callbacks: Callbacks[SlowCall]) -> None:
     """Log a call and tell everybody who asked."""
-    logger.warning("%s took %.3f s (threshold %g s)", call.name, call.duration, call.threshold)
+    inside = f" in {_one_line(' > '.join(call.around))}" if call.around else ""
+    logger.warning("%s took %.3f s (threshold %g s)%s", _one_line(call.name), call.duration, call.threshold, inside)
     callbacks.tell(call)
+
+
+def _one_line(text: str) -> str:
+    """Without what would begin another line of the log, or steer the terminal that shows it."""
+    return "".join(char if char.isprintable() else " " for char in text)
+
+
+def spans_around(handle: Any) -> tuple[str, ...]:
+    """Names of the open spans around one that may have ended, the outermost first."""
+    names = ffi.new("uint32_t[]", AROUND)
+    count = lib.perf_span_around(struct_of(handle), names, AROUND)
+    return tuple(text_of(names[place]) for place in reversed(range(count)))
+
+
+def slow_call(name: str, duration_ns: int, threshold: float, handle: Any) -> SlowCall:
+    """What is known of a call that has just ended."""
+    trace_id = f"{handle.trace_hi:016x}{handle.trace_lo:016x}"
+    return SlowCall(
+        name, duration_ns / 1e9, threshold, time.time(), trace_id, f"{handle.id:016x}", spans_around(handle)
+    )
 
 
 def note(call: SlowCall, *, tell: bool = True) -> None:
@@ -102,9 +133,7 @@ class Slow:
     def __call__(self, handle: Any, duration_ns: int) -> None:
         if duration_ns <= self.threshold_ns:
             return
-        trace_id = f"{handle.trace_hi:016x}{handle.trace_lo:016x}"
-        threshold = self.threshold_ns / 1e9
-        note(SlowCall(self._name, duration_ns / 1e9, threshold, time.time(), trace_id, f"{handle.id:016x}"))
+        note(slow_call(self._name, duration_ns, self.threshold_ns / 1e9, handle))
 
 
 def slow_after(kind: int, name: str, slow: Any) -> Callable[[Any, int], None] | None:

@@ -5,7 +5,7 @@ from typing import Any
 
 from .._core import lib
 from ..metrics import Histogram
-from . import SlowCall, note
+from . import note, slow_call
 
 __all__ = ["AutoSlow"]
 
@@ -58,8 +58,7 @@ class AutoSlow:
         tell = self._told is None or now - self._told >= INTERVAL_S
         if tell:
             self._told = now
-        trace_id = f"{handle.trace_hi:016x}{handle.trace_lo:016x}"
-        note(SlowCall(self._name, duration_ns / 1e9, threshold, time.time(), trace_id, f"{handle.id:016x}"), tell=tell)
+        note(slow_call(self._name, duration_ns, threshold, handle), tell=tell)
 
 
 _by_name: dict[tuple[int, str], AutoSlow] = {}

@@ -101,6 +101,16 @@ typedef void (*perf_span_end_fn)(perf_span span);
  *  one at a time. Nothing costs more while there is none. */
 PERF_API void perf_spans_watch(perf_span_end_fn told);
 
+/** The spans around one that are open now, its parent first, as names. It ends
+ *  at the root, and before a span that has ended, has no place where it is
+ *  visible, or belongs to another process.
+ *  @param span   may have ended
+ *  @param names  room for `capacity` numbers
+ *  Returns how many there are. Cost: some 64 loads for each span of
+ *  this thread, as many a thread for others: not for a hot path. */
+PERF_API size_t perf_span_around(perf_span span, uint32_t *names,
+                                 size_t capacity);
+
 /** Write a log line that belongs to the span, now.
  *  @param level  0..255; Python's levels divided by 10 are usual (2 info,
  *                3 warning, 4 error).  Returns false when cut or dropped. */
