@@ -8,9 +8,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from ._core import ffi, lib
-from .handles import struct_of
-from .names import text_of
+from .._core import ffi, lib
+from ..handles import struct_of
+from ..names import text_of
 
 __all__ = ["Callbacks", "Slow", "SlowCall", "at_least_zero", "on_slow_call", "slow_calls"]
 
