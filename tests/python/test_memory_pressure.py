@@ -257,7 +257,8 @@ def test_usage_of_this_process() -> None:
     assert 0 < after.pss <= after.rss * 1.1
     assert (before.pss, len(held)) == (None, 50 * 2**20)
     assert after.limit is not None and after.limit_used is not None and 0 < after.limit_used <= after.limit
-    assert after.python_blocks > 1000
+    counted = not os.environ.get("PYTHONMALLOC", "").startswith("malloc")  # which counts none
+    assert (after.python_blocks > 1000) is counted
     assert json.loads(json.dumps(after.to_dict()))["rss"] == after.rss
     with memory.counting(sample_bytes=0):
         bytearray(1000)
