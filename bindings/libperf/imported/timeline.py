@@ -20,7 +20,7 @@ from .looks import Looks
 __all__ = ["NONE", "Intervals", "Named", "Piece", "Timelines"]
 
 NONE = -1  # no span
-OWN = re.compile(r"(^|/)libperf/(cli/)?\w+\.py$")
+OWN = re.compile(r"(^|/)libperf/(\w+/)?\w+\.py$")
 TOO_MANY = frozenset[int]()
 SEVERAL = 16  # spans of different paths side by side, that are told apart
 

@@ -89,14 +89,11 @@ def on_slow_call(callback: Callable[[SlowCall], object]) -> Callable[[], None]:
 
 def notify(call: SlowCall, callbacks: Callbacks[SlowCall]) -> None:
     """Log a call and tell everybody who asked."""
-    inside = f" in {_one_line(' > '.join(call.around))}" if call.around else ""
-    logger.warning("%s took %.3f s (threshold %g s)%s", _one_line(call.name), call.duration, call.threshold, inside)
+    from ..units import printable
+
+    inside = f" in {printable(' > '.join(call.around))}" if call.around else ""
+    logger.warning("%s took %.3f s (threshold %g s)%s", printable(call.name), call.duration, call.threshold, inside)
     callbacks.tell(call)
-
-
-def _one_line(text: str) -> str:
-    """Without what would begin another line of the log, or steer the terminal that shows it."""
-    return "".join(char if char.isprintable() else " " for char in text)
 
 
 def spans_around(handle: Any) -> tuple[str, ...]:
