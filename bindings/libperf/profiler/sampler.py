@@ -20,6 +20,7 @@ HZ = 1000
 
 _lock = threading.Lock()
 _registered = False
+_running = False
 
 
 def start(hz: float = HZ) -> None:
@@ -27,34 +28,28 @@ def start(hz: float = HZ) -> None:
 
     hz: how often, 1 to 10,000 a second. StartedError: it is being sampled. Threads: any.
     """
-    global _registered
+    global _registered, _running
     if not isinstance(hz, (int, float)) or not 1 <= hz <= 10_000:
         raise ValueError(f"sampler.start(hz={hz!r}): how often a second, from 1 to 10,000; {HZ} is usual")
     main = threading.main_thread().ident
     assert main is not None
     with _lock:
-        if _running():
+        if _running:
             raise StartedError("the CPU is being sampled already: stop() that first, there is one sampler at a time")
         if not _sampler.start(main, round(1e9 / hz)):
             raise UnsupportedError("no thread can be started to sample the CPU: is a limit of threads reached?")
         if not _registered:
             _registered = True
             atexit.register(stop)
-        _state[0] = True
+        _running = True
 
 
 def stop() -> None:
     """Sample no more; nothing happens when nobody samples. Threads: any."""
+    global _running
     with _lock:
-        _state[0] = False
+        _running = False
         _sampler.stop()
-
-
-_state = [False]
-
-
-def _running() -> bool:
-    return _state[0]
 
 
 def _after_fork() -> None:
