@@ -38,10 +38,10 @@ print(libperf.segment_path())
 """
 
 
-def recorded(folder: Path, name: str, *, seed: int, factor: float = 1.0, calls: int = 1200) -> Path:
+def recorded(folder: Path, name: str, *, seed: int, factor: float = 1.0, calls: int = 1200, **more: str) -> Path:
     """A segment, of a program in virtual time: `plan` takes `factor` times as long and as many tokens, `search` fails
-    `factor` to the tenth times as often, the cache misses to the fifth."""
-    environment = {**os.environ, "LIBPERF_DIR": str(folder)}
+    `factor` to the tenth times as often, the cache misses to the fifth. `more`: variables of its environment."""
+    environment = {**os.environ, "LIBPERF_DIR": str(folder), **more}
     words = [sys.executable, "-c", PROGRAM, str(seed), str(factor), str(calls)]
     out = subprocess.check_output(words, env=environment, text=True, timeout=60)
     target = folder / name

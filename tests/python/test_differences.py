@@ -281,6 +281,20 @@ def test_several_recordings(tmp_path: Path) -> None:
     assert "more tokens" in str(difference)
 
 
+def test_allocations_count_where_both_sides_counted_them(tmp_path: Path, traces: dict[str, Path]) -> None:
+    """A run that did not count seems to allocate nothing; that is said, and no difference of the program."""
+    counted = [recorded(tmp_path, f"{seed}.perf", seed=seed, LIBPERF_MEMORY="1") for seed in (1, 2)]
+    both = libperf.diff(*counted)
+    assert all(
+        {"alloc.bytes", "alloc.blocks"} <= change.quantities.keys() for change in both.changes if change.kind == "llm"
+    )
+    assert not any("allocations" in note for note in both.notes)
+    for old, new in ((counted[0], traces["same"]), (traces["old"], counted[1])):
+        one = libperf.diff(old, new)
+        assert not any("alloc.bytes" in change.quantities for change in one.changes)
+        assert one.notes[0].startswith("allocations were counted only in ") and one.verdict == "same"
+
+
 def test_notes(traces: dict[str, Path]) -> None:
     """The same file twice, and sides that look swapped, are said; and that one run cannot tell how runs differ."""
     assert "both sides are the same recording" in libperf.diff(traces["old"], traces["old"]).notes

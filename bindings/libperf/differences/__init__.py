@@ -15,7 +15,7 @@ from typing import Any
 from .._core import lib
 from ..errors import InvalidError
 from .comparing import BUCKET, Comparison, adjusted, rate, runs, shift, tail
-from .sides import LEAST_TAIL, TAIL, TIMES, Key, Operation, Side, Source, read_side
+from .sides import LEAST_TAIL, TAIL, TIMES, Key, Operation, Run, Side, Source, read_side
 
 __all__ = ["Change", "Difference", "Settings", "Summary", "diff"]
 
@@ -212,12 +212,23 @@ def diff(
             raise InvalidError(
                 f"old has {counts[0]} and new {counts[1]} runs: give one of each, or at least {LEAST_RUNS} of each"
             )
+        memory = _same_memory([*before.runs, *after.runs])
         keys = _chosen(list(dict.fromkeys([*before.keys, *after.keys])), settings.only)
         changes = [_change(key, before, after, settings) for key in keys]
     changes = _judged(changes, settings)
     changes.sort(key=lambda change: ORDER.index(change.verdict))
-    notes = tuple(_notes(before, after, changes))
+    notes = (*memory, *_notes(before, after, changes))
     return Difference(settings, before.labels, after.labels, tuple(changes), notes)
+
+
+def _same_memory(runs: list[Run]) -> list[str]:
+    """Allocations count only where all runs counted them: one that did not would seem to allocate nothing."""
+    counted = [run.label for run in runs if run.counted_memory]
+    if not counted or len(counted) == len(runs):
+        return []
+    for run in runs:
+        run.forget_memory()
+    return [f"allocations were counted only in {', '.join(counted)}, and are not compared"]
 
 
 def _chosen(keys: list[Key], only: tuple[str, ...]) -> list[Key]:

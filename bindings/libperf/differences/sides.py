@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Union
 from .._core import ffi, lib
 from ..errors import CorruptError, InvalidError, NotFoundError, check
 from ..metrics import Histogram, to_ns
-from ..names import Kind
+from ..names import ALLOCATED_BLOCKS, ALLOCATED_BYTES, Kind
 from ..reader import Name, Reader, find_segment
 from ..reporting.caches import find_caches
 
@@ -85,6 +85,15 @@ class Run:
     operations: dict[Key, Operation]
     began: float = 0.0  # seconds since 1970; 0: not known
     losses: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def counted_memory(self) -> bool:
+        return any(ALLOCATED_BYTES in each.quantities for each in self.operations.values())
+
+    def forget_memory(self) -> None:
+        for each in self.operations.values():
+            for name in (ALLOCATED_BYTES, ALLOCATED_BLOCKS):
+                each.quantities.pop(name, None)
 
 
 @dataclass(slots=True)
