@@ -153,6 +153,8 @@ def test_the_commands(run: Callable[..., Any], tmp_path: Path) -> None:
         rows = {row["function"]: row for row in found["hotspots"]}
         assert rows["burn"]["self_s"] > 0.05 and rows["burn"]["file"].endswith("app.py")
         assert rows["helper"]["calls"] == 1
+        ours = [row for row in found["hotspots"] if "/bindings/libperf/" in row["file"] and not row["self_s"]]
+        assert ours == []  # of libperf's wrappers only what they cost themselves is said
         (stall,) = found["stalls"]
         assert stall["worst_s"] >= 0.3 and stall["function"] == "burn"
         assert found["cpu_samples"] > 0

@@ -24,6 +24,7 @@ from ..samples import Frame, Sample, read_samples
 __all__ = ["Hotspot", "Hotspots", "Stall", "is_of_profile"]
 
 COUNTER = re.compile(r"profile\.(calls|self|total):(.*):(\d+):(.*)", re.DOTALL)
+OURS = re.compile(r"/(site-packages|bindings)/libperf/")  # wrappers, `libperf run`: what they call has the same time
 LIBRARY = re.compile(r"^<|/lib(64)?/python3[^/]*/|/site-packages/|/bindings/libperf/")
 
 
@@ -217,6 +218,8 @@ class _Builder:
         for frame in reversed(sample.stack):
             function = Function(frame.file, frame.function)
             if function in seen:  # it calls itself: no time counts twice
+                continue
+            if seen and OURS.search(frame.file):
                 continue
             row = self.row(frame)
             if not seen:
