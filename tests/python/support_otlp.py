@@ -151,7 +151,10 @@ class Receiver:
         self._thread.start()
 
     def _take(self, handler: Any) -> None:
-        body = handler.rfile.read(int(handler.headers["Content-Length"]))
+        length = int(handler.headers["Content-Length"])
+        body = handler.rfile.read(length)
+        if len(body) < length:
+            raise ConnectionResetError("who sent it was closed in the middle")
         if handler.headers.get("Content-Encoding") == "gzip":
             body = gzip.decompress(body)
         kind = handler.headers["Content-Type"]
@@ -206,7 +209,7 @@ class Receiver:
         self.server.shutdown()
         self.server.server_close()
         self._thread.join()
-        assert self.errors == []
+        assert not self.errors, self.errors
 
 
 def receivers() -> Iterator[Receiver]:

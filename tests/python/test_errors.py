@@ -192,6 +192,7 @@ USES: dict[str, Callable[[Any], Any]] = {
     "Histogram.subtract": lambda h: h.subtract(OTHER),
     "Histogram.sum": lambda h: h.sum,
     "Reader.buckets": lambda r: r.buckets(NAME),
+    "Reader.forget_news": lambda r: r.forget_news(),
     "Reader.histogram": lambda r: r.histogram(NAME),
     "Reader.info": lambda r: r.info,
     "Reader.lost": lambda r: r.lost,

@@ -235,7 +235,8 @@ def test_a_forked_child_goes_on(samples: Callable[[], list[Sample]]) -> None:
 FORKED_IN_THREAD = """
 import os, sys, threading, time
 import libperf
-from libperf import sampler, _sampler
+from libperf import _sampler
+from libperf.profiler import sampler
 def spin():
     end = time.monotonic() + 30
     before = _sampler.stats()["samples"]
@@ -264,7 +265,7 @@ def test_a_fork_in_another_thread(run: Callable[..., Any]) -> None:
 
 STOPS = """
 import threading, time
-from libperf import sampler
+from libperf.profiler import sampler
 from libperf.errors import StartedError
 stop = threading.Event()
 def churn():
@@ -291,7 +292,8 @@ def test_stopped_and_started_by_several_threads(run: Callable[..., Any]) -> None
 BESIDE = """
 import cProfile, io, pstats, sys, warnings
 import libperf
-from libperf import sampler, _sampler
+from libperf import _sampler
+from libperf.profiler import sampler
 if sys.version_info < (3, 12): warnings.simplefilter("ignore")
 def leaf(): return sum(range(200))
 @libperf.profile

@@ -50,9 +50,7 @@ static uint32_t count;
 static function *places[PLACES]; /* by address of the code */
 static pthread_key_t thread_end;
 static bool has_key;
-/* Two events a call ask for it: no call to find it, as every thread-local of a
- * library that is loaded late would need. One pointer always has room. */
-static _Thread_local stack *mine __attribute__((tls_model("initial-exec")));
+static _Thread_local stack *mine;
 static uint64_t flushed_at, flush_ticks;
 
 /* ---- functions ---- */
