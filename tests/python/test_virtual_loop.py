@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import math
+import select
 import socket
 import threading
 import time
@@ -15,6 +16,7 @@ import pytest
 
 import libperf
 from libperf._core import lib
+from libperf.events import read_events
 from libperf.testing import VirtualLoop, run_virtual, virtual_loop, work
 
 Main = Callable[[], Coroutine[Any, Any, Any]]
@@ -318,6 +320,33 @@ def test_time_stands_still_for_threads(impatient: None) -> None:
 
     for _ in range(20):
         assert run_virtual(main) == [("thread", START), ("timer", START + 0.5), ("after", START + 1)]
+
+
+def test_work_ends_when_its_answer_comes() -> None:
+    """A thread that writes late that its work is over, on a busy machine, has worked no longer for that."""
+
+    def linger(_: object) -> None:  # between the answer and the end of the work
+        select.select([], [], [], 0.05)
+
+    async def main() -> None:
+        go_on = threading.Event()
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            answer = pool.submit(go_on.wait)
+            heard = asyncio.wrap_future(answer)
+            answer.add_done_callback(linger)  # after the one that wakes the loop
+            go_on.set()
+            await heard
+            work(3.0)
+
+    with virtual_loop.virtual_time(), libperf.Profiler() as profiler:
+        run_virtual(main)
+    with libperf.Reader() as reader:
+        events = list(read_events(reader))
+    begun = max(event.time for event in events if event.code == lib.PERF_EVENT_SUBMIT)
+    (key,) = [event.key for event in events if event.code == lib.PERF_EVENT_SUBMIT and event.time == begun]
+    (end,) = [event.time for event in events if event.code == lib.PERF_EVENT_END and event.key == key]
+    assert profiler.analyze().replayed == pytest.approx(3.0)
+    assert end == begun
 
 
 def test_threads_of_an_own_executor_are_waited_for(impatient: None) -> None:

@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 import itertools
 import math
+import select
 import selectors
+import sys
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
@@ -114,6 +116,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self._go_to(self._now_ns + ns)
 
     def _go_to(self, ns: int) -> None:
+        if _scheduler.session():
+            _let_threads_end()
         self._now_ns = ns
         self._clock_resolution = max(1e-9, math.ulp(self.time()))  # asyncio looks for timers before time + resolution
         lib.perf_events_set_time(self._now_ns, self._cpu_ns)
@@ -142,6 +146,13 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return RuntimeError(
             f"deadlock: no timer, socket or thread will ever wake the loop; waiting: {', '.join(tasks) or 'no task'}"
         )
+
+
+def _let_threads_end() -> None:
+    """Work whose future is done ended now, also if its thread has not come to say so yet."""
+    threads = sys.modules.get("libperf.watch.threads")
+    while threads and any(future.done() for future in list(threads.at_work.values())):
+        select.select([], [], [], 0.0001)  # really: time.sleep() may be this loop's
 
 
 class _Deadline(float):

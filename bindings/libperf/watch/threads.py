@@ -1,6 +1,7 @@
 """Threads: who starts whom, what they wait for, and executors' work."""
 
 import operator
+import os
 import sys
 import threading
 import time
@@ -329,6 +330,10 @@ def _executor(executor: Any) -> int:
     return resource(executor, EXECUTOR, _max_workers, name)
 
 
+at_work: dict[int, Any] = {}  # futures of what executors' threads do now; one is done a moment before END is written
+os.register_at_fork(after_in_child=at_work.clear)
+
+
 def _watch_work(patches: Patches, cls: Any) -> None:
     def make_init(original: Any) -> Any:
         def __init__(self: Any, future: Any, fn: Any, args: Any, kwargs: Any) -> None:
@@ -345,6 +350,7 @@ def _watch_work(patches: Patches, cls: Any) -> None:
                 return original(self)
             key, label = work
             outer = set_label(label)
+            at_work[key] = self.future
             emit(RUN, key, 0, WORK)
             try:
                 original(self)
@@ -352,6 +358,7 @@ def _watch_work(patches: Patches, cls: Any) -> None:
                 del self  # an exception of the work knows this frame as a caller
                 emit(END, key)
                 set_label(outer)
+                at_work.pop(key, None)
 
         return run
 
