@@ -21,7 +21,8 @@ from collections.abc import Callable
 
 from measure import Row, positive, write
 
-from libperf import _sampler, sampler
+from libperf import _sampler
+from libperf.profiler import sampler
 
 DEPTHS = (5, 20, 60)
 HZ = 1000 if sys.version_info >= (3, 13) else 100
