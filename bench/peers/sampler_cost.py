@@ -106,7 +106,7 @@ def slices(depth: int, pairs: int) -> list[Row]:
     for name, found in shares.items():
         label = f"sampler, {depth} frames, slices: the {name}{' thread' * (name == 'main')} takes more"
         row = Row(f"profile/sampler/slices/{name}/{depth} frames", label, "%", found)
-        row.more |= {"error": round(error(found), 2), "ticks_per_cpu_s": rate}
+        row.more |= {"standard_error": round(error(found), 2), "ticks_per_cpu_s": rate}
         rows.append(row)
     return rows
 
