@@ -9,6 +9,7 @@ from . import Analysis, Label, Resource, classes
 from .changes import Change
 from .classes import Evidence, Thresholds
 from .merges import Merges
+from .repeats import Repeats
 
 __all__ = ["Bottleneck", "find_bottlenecks"]
 
@@ -192,40 +193,29 @@ def _batched(found: Merges) -> _Way:
 
 def _merges(analysis: Analysis, t: Thresholds) -> list[_Candidate]:
     """What is worth a batcher, where it is known what a batch takes; else it is only said with the name's row."""
-    return [
-        _Candidate(
-            name=one.name,
-            kind=one.kind,
-            where=one.where,
-            changes=one.changes,
-            fix=one.fix,
-            share=_share(analysis, analysis.labels[one.label]),
-            gain=one.gain,
-            evidence=classes.of_merges(one),
-            labels=(one.label,),
-        )
-        for one in analysis.merges
-        if one.is_known and one.gain >= t.batched_gain
-    ]
+    worth = (one for one in analysis.merges if one.is_known and one.gain >= t.batched_gain)
+    return [_of_calls(analysis, one, classes.of_merges(one)) for one in worth]
 
 
 def _repeats(analysis: Analysis, t: Thresholds) -> list[_Candidate]:
     """What is worth a cache, together with everything that it calls."""
-    return [
-        _Candidate(
-            name=one.name,
-            kind=one.kind,
-            where=one.where,
-            changes=one.changes,
-            fix=one.fix,
-            share=_share(analysis, analysis.labels[one.label]),
-            gain=one.gain,
-            evidence=classes.of_repeats(one),
-            labels=(one.label,),
-        )
-        for one in analysis.repeats
-        if one.gain >= t.cached_gain
-    ]
+    worth = (one for one in analysis.repeats if one.gain >= t.cached_gain)
+    return [_of_calls(analysis, one, classes.of_repeats(one)) for one in worth]
+
+
+def _of_calls(analysis: Analysis, one: Merges | Repeats, evidence: Evidence) -> _Candidate:
+    """Of calls that another way of calling would change."""
+    return _Candidate(
+        name=one.name,
+        kind=one.kind,
+        where=one.where,
+        changes=one.changes,
+        fix=one.fix,
+        share=_share(analysis, analysis.labels[one.label]),
+        gain=one.gain,
+        evidence=evidence,
+        labels=(one.label,),
+    )
 
 
 def _imports(analysis: Analysis, t: Thresholds) -> list[_Candidate]:
